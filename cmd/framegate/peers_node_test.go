@@ -1,0 +1,52 @@
+package main_test
+
+import "testing"
+
+// clientOptions are the options of the client scripts.
+type clientOptions struct {
+	URL             string `json:"url"`
+	Deflate         bool   `json:"deflate"`
+	Sizes           []int  `json:"sizes"`           // of the messages in one frame
+	FragmentedSizes []int  `json:"fragmentedSizes"` // of the messages in several
+	CutCode         int    `json:"cutCode"`
+}
+
+type upstreamOptions struct {
+	Deflate bool `json:"deflate"`
+	Port    int  `json:"port"`
+}
+
+// startUpstream runs upstream.mjs and returns it with its port.
+func startUpstream(t *testing.T, options upstreamOptions) (*peer, int) {
+	t.Helper()
+	p := startPeer(t, "upstream.mjs", options)
+	return p, p.await("listening").Port
+}
+
+
+func TestNodeClients(t *testing.T) {
+	tests := []struct {
+		name, script string
+		deflate      bool
+		checks       int // beside two for each size and pass
+	}{
+		{"ws with permessage-deflate", "client_ws.mjs", true, 8},
+		{"ws without compression", "client_ws.mjs", false, 8},
+		{"undici with permessage-deflate", "client_undici.mjs", true, 6},
+		{"undici without compression", "client_undici.mjs", false, 6},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, port := startUpstream(t, upstreamOptions{Deflate: test.deflate})
+			edge := newEdge(t, port)
+			whole, fragmented := peerSizes(), peerSizes()
+			if test.deflate { // to deflate 16 MiB of noise again would take seconds and show nothing new
+				fragmented = fragmented[:len(fragmented)-1]
+			}
+			client := startPeer(t, test.script, clientOptions{
+				URL: edge.WS, Deflate: test.deflate, Sizes: whole, FragmentedSizes: fragmented, CutCode: edge.CutCode,
+			}, edge.env()...)
+			client.verdict(2*(len(whole)+len(fragmented)) + test.checks)
+		})
+	}
+}
