@@ -1,0 +1,122 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// The limits of one dial (shared with the rules of the handshake: the whole upgrade may take 15 s).
+const (
+	connectLimit = 3 * time.Second
+	tlsLimit     = 5 * time.Second
+)
+
+// Server is one server of a pool. It is immutable and safe for concurrent use.
+type Server struct {
+	target  target
+	urlHost string
+	tls     *tls.Config // nil for a plain connection
+
+	// connect makes the transport connection, resolution of the name included.
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// newServer makes the server of one target.
+func newServer(t target, conf *tls.Config, allowed []netip.Prefix) *Server {
+	s := &Server{target: t, urlHost: urlHost(t), connect: newDialer(t, allowed).DialContext}
+	if t.secure {
+		s.tls = conf.Clone()
+		if s.tls.ServerName == "" {
+			s.tls.ServerName = t.serverName()
+		}
+	}
+	return s
+}
+
+// newDialer makes a dialer whose defaults are what a WebSocket wants: TCP_NODELAY, and keep-alive probes after 15 s of silence, which find a
+// dead peer even where the route sends no pings. It judges each address that the target's name leads to.
+func newDialer(t target, allowed []netip.Prefix) *net.Dialer {
+	dialer := &net.Dialer{}
+	if t.network == "tcp" {
+		dialer.ControlContext = t.guard(allowed).control
+	}
+	return dialer
+}
+
+// String returns host:port, or unix:/path, for logs.
+func (s *Server) String() string { return s.target.String() }
+
+// URLHost returns the host of a URL that makes the pool's Transport choose this server. It is host:port, and for a Unix socket a made-up name.
+func (s *Server) URLHost() string { return s.urlHost }
+
+// Dial opens a fresh connection to the server: TCP or Unix, then TLS if the server speaks it. Connecting may take 3 s, the TLS handshake 5 s,
+// and both end with ctx. Every error is a [*DialError].
+func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
+	conn, err := s.dialTransport(ctx)
+	if err != nil {
+		return nil, &DialError{Server: s.String(), Phase: PhaseConnect, Err: err}
+	}
+	if s.tls == nil {
+		return conn, nil
+	}
+	secured, err := s.handshake(ctx, conn)
+	if err != nil {
+		_ = conn.Close() // the handshake's error is the one that tells something
+		return nil, &DialError{Server: s.String(), Phase: PhaseTLS, Err: err}
+	}
+	return secured, nil
+}
+
+func (s *Server) dialTransport(ctx context.Context) (net.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	conn, err := s.connect(limited, s.target.network, s.target.address)
+	if err != nil && expired(ctx, limited) {
+		return nil, fmt.Errorf("no connection within %v: %w", connectLimit, err)
+	}
+	return conn, err
+}
+
+func (s *Server) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, tlsLimit)
+	defer cancel()
+	secured := tls.Client(conn, s.tls)
+	if err := secured.HandshakeContext(limited); err != nil {
+		if expired(ctx, limited) {
+			err = fmt.Errorf("no TLS handshake within %v: %w", tlsLimit, err)
+		}
+		return nil, err
+	}
+	return secured, nil
+}
+
+// expired says whether our own limit has passed, rather than the caller's.
+func expired(caller, limited context.Context) bool {
+	return caller.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded)
+}
+
+// The phases of a dial.
+const (
+	PhaseConnect = "connect" // resolution of the name, and the TCP or Unix connection
+	PhaseTLS     = "tls"     // the TLS handshake, verification of the certificate included
+)
+
+// DialError says which server could not be reached, and in which phase of the dial. It is for the log: it names addresses, and never holds a
+// secret, since no server URL may hold one.
+type DialError struct {
+	Server string
+	Phase  string // PhaseConnect or PhaseTLS
+	Err    error
+}
+
+func (e *DialError) Error() string {
+	return fmt.Sprintf("upstream server %s: %s: %v", e.Server, e.Phase, e.Err)
+}
+
+// Unwrap returns the cause. errors.Is finds context.DeadlineExceeded in it when a limit has passed.
+func (e *DialError) Unwrap() error { return e.Err }

@@ -1,0 +1,146 @@
+package upstream
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// reports collects what Compile reports.
+type reports []string
+
+func (r *reports) add(path, format string, args ...any) {
+	*r = append(*r, path+": "+fmt.Sprintf(format, args...))
+}
+
+// expect demands exactly one report that begins with path and contains message.
+func (r reports) expect(t *testing.T, what, path, message string) {
+	t.Helper()
+	if len(r) != 1 || !strings.HasPrefix(r[0], path) || !strings.Contains(r[0], message) {
+		t.Errorf("%q: got reports %q, want one: %s...%s", what, []string(r), path, message)
+	}
+}
+
+// failOn is a Report for configurations that are right.
+func failOn(t *testing.T) Report {
+	return func(path, format string, args ...any) {
+		t.Helper()
+		t.Errorf("%s: %s", path, fmt.Sprintf(format, args...))
+	}
+}
+
+// mustCompile compiles a configuration that is right, and closes its pool with the test.
+func mustCompile(t *testing.T, c Config) *Pool {
+	t.Helper()
+	p := Compile("app", c, failOn(t))
+	if p == nil {
+		t.FailNow()
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func listen(t *testing.T, network string) net.Listener {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = t.TempDir() + "/app.sock"
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func TestCompile(t *testing.T) {
+	p := mustCompile(t, Config{Servers: []string{"ws://A.internal:9000", "wss://b.internal", "unix:///run/app.sock"}, Balance: "round_robin"})
+	if p.Name() != "app" {
+		t.Errorf("got name %q", p.Name())
+	}
+	if got, want := names(p.Order()), []string{"a.internal:9000", "b.internal:443", "unix:/run/app.sock"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got servers %q, want %q", got, want)
+	}
+}
+
+func TestCompileRefuses(t *testing.T) {
+	secure := []string{"wss://a.internal"}
+	tests := []struct {
+		what          string
+		config        Config
+		path, message string
+	}{
+		{"no servers", Config{}, "servers: ", `no server, want at least one such as "ws://10.0.0.11:9000"`},
+		{"second is bad", Config{Servers: []string{"ws://a", "http://b"}}, "servers[1]: ", `server "http://b" has the scheme "http"`},
+		{"password", Config{Servers: []string{"ws://u:S3CRET@a"}}, "servers[0]: ", `server "ws://***@a" has a user name or password`},
+		{"duplicate", Config{Servers: []string{"ws://a", "ws://b", "ws://A:80"}}, "servers[2]: ", `server "ws://A:80" has the address of servers[0]`},
+		{"duplicate over TLS", Config{Servers: []string{"ws://a:443", "wss://a"}}, "servers[1]: ", "has the address of servers[0]"},
+		{"duplicate IPv6", Config{Servers: []string{"ws://[::1]:80", "ws://[0:0:0:0:0:0:0:1]"}}, "servers[1]: ", "has the address of servers[0]"},
+		{"duplicate socket", Config{Servers: []string{"unix:///run/a", "unix:/run/a"}}, "servers[1]: ", "has the address of servers[0]"},
+		{"metadata", Config{Servers: []string{"ws://169.254.169.254"}}, "servers[0]: ", "link-local address, where clouds keep their metadata service (dangerously_allow_addresses would allow it)"},
+		{"unspecified", Config{Servers: []string{"ws://0.0.0.0:80"}}, "servers[0]: ", "unspecified"},
+		{"unspecified IPv6", Config{Servers: []string{"ws://[::]:80"}}, "servers[0]: ", "unspecified"},
+		{"NAT64 loopback", Config{Servers: []string{"ws://[64:ff9b::7f00:1]"}}, "servers[0]: ", "loopback address behind a translator"},
+		{"strategy", Config{Servers: secure, Balance: "random"}, "balance: ", `unknown strategy "random", want one of: round_robin`},
+		{"TLS for nobody", Config{Servers: []string{"ws://a"}, TLS: &TLSConfig{}}, "tls: ", "no server of this pool speaks TLS"},
+		{"server name", Config{Servers: secure, TLS: &TLSConfig{ServerName: "*.internal"}}, "tls.server_name: ", `server name "*.internal" has the host`},
+		{"server name with port", Config{Servers: secure, TLS: &TLSConfig{ServerName: "a:80"}}, "tls.server_name: ", "want an IPv6 address"},
+		{"server name half bracketed", Config{Servers: secure, TLS: &TLSConfig{ServerName: "[::1"}}, "tls.server_name: ", `"[" without "]"`},
+		{"CA missing", Config{Servers: secure, TLS: &TLSConfig{CA: "/nonexistent/ca.pem"}}, "tls.ca: ", "/nonexistent/ca.pem: no such file"},
+	}
+	for _, tt := range tests {
+		var r reports
+		if p := Compile("app", tt.config, r.add); p != nil {
+			t.Errorf("%s: got a pool", tt.what)
+		}
+		r.expect(t, tt.what, tt.path, tt.message)
+		if strings.Contains(strings.Join(r, ""), "S3CRET") {
+			t.Errorf("%s: reports hold the password: %q", tt.what, []string(r))
+		}
+	}
+}
+
+func TestCompileReportsEverything(t *testing.T) {
+	var r reports
+	Compile("app", Config{
+		Servers:                   []string{"ws://a/", "wss://b:0", "ws://0.0.0.0"},
+		Balance:                   "x",
+		TLS:                       &TLSConfig{CA: "/nonexistent", ServerName: "-"},
+		DangerouslyAllowAddresses: []string{"x"},
+	}, r.add)
+	var paths []string
+	for _, text := range r {
+		path, _, _ := strings.Cut(text, ": ")
+		paths = append(paths, path)
+	}
+	want := []string{"dangerously_allow_addresses[0]", "servers[0]", "servers[1]", "servers[2]", "tls.ca", "tls.server_name", "balance"}
+	if !reflect.DeepEqual(paths, want) {
+		t.Errorf("got reports at %q, want %q", paths, want)
+	}
+}
+
+func TestCompileAllowsListedAddress(t *testing.T) {
+	mustCompile(t, Config{Servers: []string{"ws://169.254.10.1:80"}, DangerouslyAllowAddresses: []string{"169.254.10.0/24"}})
+}
+
+func TestEveryFieldIsDocumented(t *testing.T) {
+	for _, section := range []any{Config{}, TLSConfig{}} {
+		s := reflect.TypeOf(section)
+		for i := range s.NumField() {
+			if f := s.Field(i); f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "" {
+				t.Errorf("%s.%s has no yaml or doc tag", s, f.Name)
+			}
+		}
+	}
+}
+
+func names(servers []*Server) []string {
+	var list []string
+	for _, s := range servers {
+		list = append(list, s.String())
+	}
+	return list
+}
