@@ -206,12 +206,14 @@ type Upstream struct {
 	head int // length of the request head within all, 0 until it is whole
 	end  End
 	mine bool // the recorder has closed the connection
+	deaf bool // the recorder reads no more
 }
 
 // record reads everything that arrives, whatever the behaviour does.
 func (u *Upstream) record() {
 	buf := make([]byte, 64<<10)
 	for {
+		u.await(time.Hour, func() bool { return !u.deaf || u.mine })
 		n, err := u.conn.Read(buf)
 		u.rec.mu.Lock()
 		u.all = append(u.all, buf[:n]...)
@@ -402,6 +404,20 @@ func (u *Upstream) take() {
 	u.rec.mu.Lock()
 	defer u.rec.mu.Unlock()
 	u.mine = u.mine || u.end == Open
+	u.rec.notifyLocked()
+}
+
+// StopReading makes the upstream deaf, but for the one read that is under way: what the gateway sends stays in the kernel.
+func (u *Upstream) StopReading() { u.setDeaf(true) }
+
+// ReadOn ends StopReading.
+func (u *Upstream) ReadOn() { u.setDeaf(false) }
+
+func (u *Upstream) setDeaf(deaf bool) {
+	u.rec.mu.Lock()
+	defer u.rec.mu.Unlock()
+	u.deaf = deaf
+	u.rec.notifyLocked()
 }
 
 // SetBuffers shrinks the kernel's buffers, so that back-pressure shows after little data.
