@@ -9,6 +9,7 @@ type clientOptions struct {
 	Sizes           []int  `json:"sizes"`           // of the messages in one frame
 	FragmentedSizes []int  `json:"fragmentedSizes"` // of the messages in several
 	CutCode         int    `json:"cutCode"`
+	WeakUpstream    bool   `json:"weakUpstream"` // its compressor finds only a part of what it could
 }
 
 type upstreamOptions struct {
@@ -22,7 +23,6 @@ func startUpstream(t *testing.T, options upstreamOptions) (*peer, int) {
 	p := startPeer(t, "upstream.mjs", options)
 	return p, p.await("listening").Port
 }
-
 
 func TestNodeClients(t *testing.T) {
 	tests := []struct {
@@ -39,14 +39,26 @@ func TestNodeClients(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			_, port := startUpstream(t, upstreamOptions{Deflate: test.deflate})
 			edge := newEdge(t, port)
-			whole, fragmented := peerSizes(), peerSizes()
+			whole, fragmented := sizesTo(16*mib), sizesTo(16*mib)
 			if test.deflate { // to deflate 16 MiB of noise again would take seconds and show nothing new
-				fragmented = fragmented[:len(fragmented)-1]
+				fragmented = sizesTo(mib)
 			}
 			client := startPeer(t, test.script, clientOptions{
 				URL: edge.WS, Deflate: test.deflate, Sizes: whole, FragmentedSizes: fragmented, CutCode: edge.CutCode,
 			}, edge.env()...)
 			client.verdict(2*(len(whole)+len(fragmented)) + test.checks)
+		})
+	}
+}
+
+func TestSocketIO(t *testing.T) {
+	for name, deflate := range map[string]bool{"plain": false, "permessage-deflate": true} {
+		t.Run(name, func(t *testing.T) {
+			upstream := startPeer(t, "upstream_socketio.mjs", upstreamOptions{Deflate: deflate})
+			edge := newEdge(t, upstream.await("listening").Port)
+			sizes := sizesTo(mib)
+			client := startPeer(t, "client_socketio.mjs", clientOptions{URL: edge.HTTP, Deflate: deflate, Sizes: sizes}, edge.env()...)
+			client.verdict(len(sizes) + 4)
 		})
 	}
 }

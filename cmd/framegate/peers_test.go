@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +27,12 @@ const (
 	peerTimeout = 90 * time.Second // for one verdict of a script
 )
 
-// peerSizes are the payload sizes at which the length field of a frame changes its form, and those at which buffers overflow.
-func peerSizes() []int { return []int{0, 1, 125, 126, 127, 65535, 65536, mib, 16 * mib} }
+// sizesTo returns the payload sizes at which the length field of a frame changes its form, and those that no buffer holds, up to the
+// given one.
+func sizesTo(most int) []int {
+	sizes := []int{0, 1, 125, 126, 127, 65535, 65536, mib, 16 * mib}
+	return sizes[:slices.Index(sizes, most)+1]
+}
 
 // peer is a Node script under testdata/peers while it runs.
 type peer struct {
@@ -205,8 +210,8 @@ upstreams:
   peer: {servers: ["ws://127.0.0.1:%d"]}
 policies:
   large:
-    client: {max_frame: 17MiB, max_message: 17MiB}
-    upstream: {max_frame: 17MiB, max_message: 17MiB}
+    client: {max_frame: 17MiB, max_message: 17MiB, max_fragments: 8192}
+    upstream: {max_frame: 17MiB, max_message: 17MiB, max_fragments: 8192}
 `, strings.Join(route, "\n    "), port)
 	p := wstest.Start(t, config)
 	address := "://localhost:" + wstest.Port(t, p.Addr)

@@ -68,7 +68,7 @@ await check('whole: context takeover both ways', async () => {
   // The counts in an answer do not cover the answer itself, so each difference holds one repetition and one small message.
   if (first > 1024 || second > 1024) throw new Error(`client's repetition took ${first} and ${second} bytes`);
   const [out1, out2] = [twice.written - once.written, thrice.written - twice.written];
-  if (out1 > 1024 || out2 > 1024) throw new Error(`upstream's repetition took ${out1} and ${out2} bytes`);
+  if (!options.weakUpstream && (out1 > 1024 || out2 > 1024)) throw new Error(`upstream's repetition took ${out1} and ${out2} bytes`);
 });
 
 await check('client closes with 4321', async () => {
