@@ -42,6 +42,7 @@ type peer struct {
 	stdin  io.WriteCloser
 	lines  chan peerLine // closed when the script's output ends
 	stderr *strings.Builder
+	passed int // checks so far
 }
 
 // peerLine is one line that a script prints.
@@ -134,6 +135,8 @@ func (p *peer) next() (line peerLine, ok bool) {
 	}
 	if line.Check != "" && !line.OK || line.Event == "error" {
 		p.t.Errorf("%s: %s: %s", p.script, line.Check, line.Error)
+	} else if line.Check != "" {
+		p.passed++
 	}
 	return line, ok
 }
@@ -163,19 +166,16 @@ func (p *peer) say(line string) {
 // verdict reads the script's checks to its end and demands at least the given number of them, all passed.
 func (p *peer) verdict(checks int) {
 	p.t.Helper()
-	passed, done := 0, false
+	done := false
 	for {
 		line, ok := p.next()
 		if !ok {
 			break
 		}
-		if line.OK {
-			passed++
-		}
 		done = done || line.Done
 	}
-	if !done || passed < checks {
-		p.t.Errorf("%s: %d of at least %d checks passed, finished: %v", p.script, passed, checks, done)
+	if !done || p.passed < checks {
+		p.t.Errorf("%s: %d of at least %d checks passed, finished: %v", p.script, p.passed, checks, done)
 	}
 }
 

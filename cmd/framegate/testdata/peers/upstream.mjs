@@ -17,6 +17,9 @@ const server = http.createServer((request, response) => {
     case '/':
       response.setHeader('Content-Type', 'text/html; charset=utf-8');
       return response.end(page);
+    case '/favicon.ico':
+      response.statusCode = 204;
+      return response.end();
     case '/headers':
       return response.end(JSON.stringify(request.headers));
     case '/events': // a stream whose second event waits for a request to /events/next: buffering would deadlock it
