@@ -1,8 +1,6 @@
 package upstream
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"path"
@@ -30,14 +28,14 @@ func (t target) String() string {
 }
 
 // parseTarget reads a server URL. It is stricter than net/url, because whatever is ignored in such a URL (a path, a password) was meant to do
-// something. The error's text continues the sentence `server "..." `.
-func parseTarget(text string) (target, error) {
+// something. What it finds continues the sentence `server "..." `.
+func parseTarget(text string) (target, *flaw) {
 	if text == "" {
-		return target{}, errors.New(`is empty, want a URL such as "ws://10.0.0.11:9000"`)
+		return target{}, flawf(`is empty, want a URL such as "ws://10.0.0.11:9000"`)
 	}
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c >= 0x7f {
-			return target{}, fmt.Errorf("has the byte 0x%02x at offset %d, want printable ASCII without spaces (write other names in their xn-- form)", c, i)
+			return target{}, flawf("has the byte 0x%02x at offset %d, want printable ASCII without spaces (write other names in their xn-- form)", c, i)
 		}
 	}
 	scheme, rest, ok := strings.Cut(text, ":")
@@ -46,7 +44,7 @@ func parseTarget(text string) (target, error) {
 	}
 	authority, slashes := strings.CutPrefix(rest, "//")
 	if !slashes {
-		return target{}, errors.New(`has no scheme, want "ws://HOST:PORT", "wss://HOST:PORT" or "unix:///PATH"`)
+		return target{}, flawf(`has no scheme, want "ws://HOST:PORT", "wss://HOST:PORT" or "unix:///PATH"`)
 	}
 	switch scheme {
 	case "ws":
@@ -54,72 +52,72 @@ func parseTarget(text string) (target, error) {
 	case "wss":
 		return parseAuthority(authority, true)
 	case "http", "https":
-		return target{}, fmt.Errorf("has the scheme %q, want %q (plain HTTP requests go to the same address)", scheme, strings.Replace(scheme, "http", "ws", 1))
+		return target{}, flawf("has the scheme %q, want %q (plain HTTP requests go to the same address)", scheme, strings.Replace(scheme, "http", "ws", 1))
 	default:
-		return target{}, fmt.Errorf("has the scheme %q, want ws, wss or unix", scheme)
+		return target{}, flawf("has the scheme %q, want ws, wss or unix", scheme)
 	}
 }
 
 // parseUnix reads what follows "unix:", with or without an empty authority ("unix:/run/app.sock", "unix:///run/app.sock").
-func parseUnix(rest string) (target, error) {
+func parseUnix(rest string) (target, *flaw) {
 	p := rest
 	if after, ok := strings.CutPrefix(rest, "//"); ok {
 		p = after
 	}
 	switch {
 	case !strings.HasPrefix(p, "/"):
-		return target{}, errors.New(`has no absolute path, want "unix:///run/app.sock"`)
+		return target{}, flawf(`has no absolute path, want "unix:///run/app.sock"`)
 	case strings.ContainsAny(p, "?#%"):
-		return target{}, errors.New("has a query, a fragment or an escape, want a plain path")
+		return target{}, flawf("has a query, a fragment or an escape, want a plain path")
 	case path.Clean(p) != p || p == "/":
-		return target{}, errors.New(`does not name a file by its shortest path, want one such as "unix:///run/app.sock"`)
+		return target{}, flawf(`does not name a file by its shortest path, want one such as "unix:///run/app.sock"`)
 	case len(p) > maxUnixPath:
-		return target{}, fmt.Errorf("has a path of %d bytes, want at most %d", len(p), maxUnixPath)
+		return target{}, flawf("has a path of %d bytes, want at most %d", len(p), maxUnixPath)
 	}
 	return target{network: "unix", address: p}, nil
 }
 
 // parseAuthority reads what follows "ws://" and "wss://".
-func parseAuthority(authority string, secure bool) (target, error) {
+func parseAuthority(authority string, secure bool) (target, *flaw) {
 	switch i := strings.IndexAny(authority, "/?#\\@"); {
 	case strings.Contains(authority, "@"):
-		return target{}, errors.New("has a user name or password, want none (the gateway sends no credentials of its own)")
+		return target{}, flawf("has a user name or password, want none (the gateway sends no credentials of its own)")
 	case i < 0:
 	case authority[i] == '/':
-		return target{}, errors.New("has a path, want only host and port (the path of each request is kept)")
+		return target{}, flawf("has a path, want only host and port (the path of each request is kept)")
 	case authority[i] == '?':
-		return target{}, errors.New("has a query, want only host and port")
+		return target{}, flawf("has a query, want only host and port")
 	case authority[i] == '#':
-		return target{}, errors.New("has a fragment, want only host and port")
+		return target{}, flawf("has a fragment, want only host and port")
 	default:
-		return target{}, errors.New("has a backslash, want only host and port")
+		return target{}, flawf("has a backslash, want only host and port")
 	}
-	hostText, portText, hasPort, err := splitHostPort(authority)
-	if err != nil {
-		return target{}, err
+	hostText, portText, hasPort, bad := splitHostPort(authority)
+	if bad != nil {
+		return target{}, bad
 	}
-	host, err := parseHost(hostText)
-	if err != nil {
-		return target{}, err
+	host, bad := parseHost(hostText)
+	if bad != nil {
+		return target{}, bad
 	}
 	port := "80"
 	if secure {
 		port = "443"
 	}
 	if hasPort {
-		if port, err = parsePort(portText); err != nil {
-			return target{}, err
+		if port, bad = parsePort(portText); bad != nil {
+			return target{}, bad
 		}
 	}
 	return target{network: "tcp", address: net.JoinHostPort(host, port), host: host, secure: secure}, nil
 }
 
 // splitHostPort cuts an authority at its port. An IPv6 host keeps its brackets.
-func splitHostPort(authority string) (host, port string, hasPort bool, err error) {
+func splitHostPort(authority string) (host, port string, hasPort bool, bad *flaw) {
 	if strings.HasPrefix(authority, "[") {
 		end := strings.IndexByte(authority, ']')
 		if end < 0 {
-			return "", "", false, errors.New(`has "[" without "]", want an IPv6 address such as "[fd00::11]:9000"`)
+			return "", "", false, flawf(`has "[" without "]", want an IPv6 address such as "[fd00::11]:9000"`)
 		}
 		host, rest := authority[:end+1], authority[end+1:]
 		if rest == "" {
@@ -127,30 +125,30 @@ func splitHostPort(authority string) (host, port string, hasPort bool, err error
 		}
 		port, hasPort := strings.CutPrefix(rest, ":")
 		if !hasPort {
-			return "", "", false, fmt.Errorf(`has %q after "]", want a port such as ":9000"`, rest)
+			return "", "", false, flawf(`has %q after "]", want a port such as ":9000"`, rest)
 		}
 		return host, port, true, nil
 	}
 	if strings.Count(authority, ":") > 1 {
-		return "", "", false, errors.New(`has more than one colon, want an IPv6 address in brackets such as "[fd00::11]:9000"`)
+		return "", "", false, flawf(`has more than one colon, want an IPv6 address in brackets such as "[fd00::11]:9000"`)
 	}
 	host, port, hasPort = strings.Cut(authority, ":")
 	return host, port, hasPort, nil
 }
 
 // parsePort accepts 1 to 65535 in the one way to write it.
-func parsePort(text string) (string, error) {
+func parsePort(text string) (string, *flaw) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || n == 0 || strconv.FormatUint(n, 10) != text {
-		return "", fmt.Errorf("has the port %q, want 1 to 65535 without leading zeros", text)
+		return "", flawf("has the port %q, want 1 to 65535 without leading zeros", text)
 	}
 	return text, nil
 }
 
 // parseHost accepts an IPv4 address of four decimal parts, an IPv6 address in brackets, or a DNS name, and returns the one way to write it.
-func parseHost(text string) (string, error) {
+func parseHost(text string) (string, *flaw) {
 	if text == "" {
-		return "", errors.New("has no host")
+		return "", flawf("has no host")
 	}
 	if strings.HasPrefix(text, "[") {
 		return parseIPv6(text[1 : len(text)-1])
@@ -160,20 +158,20 @@ func parseHost(text string) (string, error) {
 	}
 	name := strings.ToLower(text)
 	if endsInNumber(name) {
-		return "", fmt.Errorf("has the host %q, which resolvers may read as a number, want an IPv4 address of four decimal parts such as 10.0.0.11", text)
+		return "", flawf("has the host %q, which resolvers may read as a number, want an IPv4 address of four decimal parts such as 10.0.0.11", text)
 	}
 	return name, checkName(name)
 }
 
-func parseIPv6(text string) (string, error) {
+func parseIPv6(text string) (string, *flaw) {
 	a, err := netip.ParseAddr(text)
 	switch {
 	case err != nil || !a.Is6():
-		return "", fmt.Errorf("has %q in brackets, want an IPv6 address", text)
+		return "", flawf("has %q in brackets, want an IPv6 address", text)
 	case a.Zone() != "":
-		return "", fmt.Errorf("has the zone %q, want an address without a zone", a.Zone())
+		return "", flawf("has the zone %q, want an address without a zone", a.Zone())
 	case a.Is4In6():
-		return "", fmt.Errorf("has an IPv4 address written as IPv6, want %q", a.Unmap())
+		return "", flawf("has an IPv4 address written as IPv6, want %q", a.Unmap())
 	}
 	return a.String(), nil
 }
@@ -191,20 +189,20 @@ func endsInNumber(name string) bool {
 
 // checkName checks a lower-case DNS name. One dot may follow it (a name that no search domain applies to), and underscores are fine, since
 // container platforms make such names.
-func checkName(name string) error {
+func checkName(name string) *flaw {
 	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
 	for _, label := range labels {
 		switch {
 		case label == "" || len(label) > 63:
-			return fmt.Errorf("has the host %q, want labels of 1 to 63 bytes between the dots", name)
+			return flawf("has the host %q, want labels of 1 to 63 bytes between the dots", name)
 		case strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "":
-			return fmt.Errorf("has the host %q, want letters, digits, hyphens and dots", name)
+			return flawf("has the host %q, want letters, digits, hyphens and dots", name)
 		case label[0] == '-' || label[len(label)-1] == '-':
-			return fmt.Errorf("has the host %q, want no label that begins or ends with a hyphen", name)
+			return flawf("has the host %q, want no label that begins or ends with a hyphen", name)
 		}
 	}
 	if len(name) > 254 {
-		return fmt.Errorf("has a host of %d bytes, want at most 253", len(name))
+		return flawf("has a host of %d bytes, want at most 253", len(name))
 	}
 	return nil
 }
@@ -224,5 +222,3 @@ func redact(text string) string {
 	}
 	return text
 }
-
-func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

@@ -150,8 +150,8 @@ func FuzzTarget(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := parseTarget(text)
-		if err != nil {
+		got, bad := parseTarget(text)
+		if bad != nil {
 			return
 		}
 		if got.network == "unix" {

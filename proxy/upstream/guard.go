@@ -53,19 +53,16 @@ func (t target) guard(allowed []netip.Prefix) guard {
 }
 
 // checkLiteral judges a host of the configuration if it is an address; a name is judged when its address is known.
-func (g guard) checkLiteral(host string) error {
+func (g guard) checkLiteral(host string) *flaw {
 	a, err := netip.ParseAddr(host)
 	if err != nil {
 		return nil
 	}
-	if err := g.check(a); err != nil {
-		return fmt.Errorf("%w (dangerously_allow_addresses would allow it)", err)
-	}
-	return nil
+	return g.check(a)
 }
 
-// check judges one address. Its error continues a sentence, like those of parseTarget.
-func (g guard) check(a netip.Addr) error {
+// check judges one address.
+func (g guard) check(a netip.Addr) *flaw {
 	a = a.WithZone("").Unmap()
 	for _, p := range g.allowed {
 		if p.Contains(a) {
@@ -84,7 +81,7 @@ func (g guard) check(a netip.Addr) error {
 	}
 	for _, r := range refused {
 		if r.network.Contains(judged) {
-			return fmt.Errorf("has the address %s, %s", a, r.what)
+			return refusal(a, r.what)
 		}
 	}
 	return nil
@@ -92,37 +89,32 @@ func (g guard) check(a netip.Addr) error {
 
 // checkLoopback lets the gateway's own host be reached by those who say so: by a literal address or as localhost. Another name that leads there
 // has been pointed there by whoever owns the name, and a translated address never comes back here.
-func (g guard) checkLoopback(a, judged netip.Addr) error {
+func (g guard) checkLoopback(a, judged netip.Addr) *flaw {
 	if a != judged {
-		return fmt.Errorf("has the address %s, a loopback address behind a translator", a)
+		return refusal(a, "a loopback address behind a translator")
 	}
 	name := strings.TrimSuffix(g.name, ".")
 	if name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return nil
 	}
-	return fmt.Errorf("has the address %s, a loopback address", a)
+	return refusal(a, "a loopback address")
+}
+
+func refusal(a netip.Addr, what string) *flaw {
+	return flawf("has the address %s, "+what+" (dangerously_allow_addresses would allow it)", a)
 }
 
 // control is a net.Dialer.ControlContext: it runs for each address that a name has led to, before the connection begins.
 func (g guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("has an address that cannot be judged: %w", err)
+		return fmt.Errorf("judging the server's address: %w", err)
 	}
-	if err := g.check(ap.Addr()); err != nil {
-		return &refusedError{err}
+	if bad := g.check(ap.Addr()); bad != nil {
+		return fmt.Errorf("the server %w", bad)
 	}
 	return nil
 }
-
-// refusedError says that a name has led to an address that the guard refuses.
-type refusedError struct{ err error }
-
-func (e *refusedError) Error() string {
-	return "the server " + e.err.Error() + " (dangerously_allow_addresses would allow it)"
-}
-
-func (e *refusedError) Unwrap() error { return e.err }
 
 // compileAllowed reads dangerously_allow_addresses.
 func compileAllowed(list []string, report Report) []netip.Prefix {

@@ -135,9 +135,9 @@ func TestDialJudgesResolvedAddresses(t *testing.T) {
 	}
 	resolver := serveDNS(t, netip.MustParseAddr("127.0.0.1"))
 	dial := func(allowed ...netip.Prefix) error {
-		target, err := parseTarget("ws://flipped.framegate-test.example:" + port)
-		if err != nil {
-			t.Fatal(err)
+		target, bad := parseTarget("ws://flipped.framegate-test.example:" + port)
+		if bad != nil {
+			t.Fatal(bad)
 		}
 		dialer := newDialer(target, allowed)
 		dialer.Resolver = resolver
@@ -149,9 +149,9 @@ func TestDialJudgesResolvedAddresses(t *testing.T) {
 		}
 		return err
 	}
-	var refusal *refusedError
+	var bad *flaw
 	err = dial()
-	if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "the server has the address 127.0.0.1, a loopback address (dangerously_allow_addresses") {
+	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "the server has the address 127.0.0.1, a loopback address (dangerously_allow_addresses") {
 		t.Fatalf("got error %v, want the loopback address refused", err)
 	}
 	if err := dial(netip.MustParsePrefix("127.0.0.1/32")); err != nil {

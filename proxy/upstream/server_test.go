@@ -16,9 +16,9 @@ import (
 // serverOf makes one server whose transport connections come from connect.
 func serverOf(t *testing.T, text string, connect func(ctx context.Context, network, address string) (net.Conn, error)) *Server {
 	t.Helper()
-	target, err := parseTarget(text)
-	if err != nil {
-		t.Fatal(err)
+	target, bad := parseTarget(text)
+	if bad != nil {
+		t.Fatal(bad)
 	}
 	s := newServer(target, &tls.Config{MinVersion: tls.VersionTLS12}, nil)
 	s.connect = connect

@@ -6,7 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -28,16 +28,16 @@ func compileTLS(c *TLSConfig, servers []string, report Report) *tls.Config {
 		report("tls", "no server of this pool speaks TLS, want a wss:// server or no tls section")
 	}
 	if c.CA != "" {
-		pool, err := loadCA(c.CA)
-		if err != nil {
-			report("tls.ca", "%v", err)
+		pool, bad := loadCA(c.CA)
+		if bad != nil {
+			bad.report(report, "tls.ca", "file", c.CA)
 		}
 		conf.RootCAs = pool
 	}
 	if c.ServerName != "" {
-		name, err := parseServerName(c.ServerName)
-		if err != nil {
-			report("tls.server_name", "server name %q %v", c.ServerName, err)
+		name, bad := parseServerName(c.ServerName)
+		if bad != nil {
+			bad.report(report, "tls.server_name", "server name", c.ServerName)
 		}
 		conf.ServerName = name
 	}
@@ -48,23 +48,23 @@ func compileTLS(c *TLSConfig, servers []string, report Report) *tls.Config {
 func (t target) serverName() string { return strings.TrimSuffix(t.host, ".") }
 
 // parseServerName accepts a DNS name, or an IP address with or without brackets.
-func parseServerName(text string) (string, error) {
+func parseServerName(text string) (string, *flaw) {
 	if !strings.HasPrefix(text, "[") && strings.Contains(text, ":") {
 		text = "[" + text + "]"
 	}
 	if strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]") {
-		return "", errors.New(`has "[" without "]", want a name such as "app.internal"`)
+		return "", flawf(`has "[" without "]", want a name such as "app.internal"`)
 	}
-	host, err := parseHost(text)
-	return strings.TrimSuffix(host, "."), err
+	host, bad := parseHost(text)
+	return strings.TrimSuffix(host, "."), bad
 }
 
 // loadCA reads a file of PEM certificates. Unlike x509.CertPool.AppendCertsFromPEM it passes over nothing: a certificate that cannot be read, or
 // a private key that has no business here, is an error.
-func loadCA(file string) (*x509.CertPool, error) {
+func loadCA(file string) (*x509.CertPool, *flaw) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate authorities: %w", err)
+		return nil, flawf("cannot be read: %s", withoutPath(err))
 	}
 	pool := x509.NewCertPool()
 	n := 0
@@ -74,16 +74,24 @@ func loadCA(file string) (*x509.CertPool, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("file %q holds a PEM block of type %q, want CERTIFICATE blocks alone", file, block.Type)
+			return nil, flawf("holds a PEM block of type %q, want CERTIFICATE blocks alone", block.Type)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("file %q: certificate %d: %w", file, n+1, err)
+			return nil, flawf("holds a certificate (number %d) that cannot be read: %s", n+1, err.Error())
 		}
 		pool.AddCert(cert)
 	}
 	if begun := bytes.Count(data, []byte("-----BEGIN ")); begun != n || n == 0 {
-		return nil, fmt.Errorf("file %q holds %d whole PEM certificates of %d begun, want at least one and each whole", file, n, begun)
+		return nil, flawf("holds %d whole PEM certificates of %d begun, want at least one and each whole", n, begun)
 	}
 	return pool, nil
+}
+
+// withoutPath returns the text of a file system error that does not name the file, which stands in the report already.
+func withoutPath(err error) string {
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return err.Error()
 }

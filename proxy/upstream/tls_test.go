@@ -149,9 +149,9 @@ func TestLoadCA(t *testing.T) {
 	a, b := newAuthority(t), newAuthority(t)
 	first, second := mustRead(t, a.file), mustRead(t, b.file)
 	bundle := writeFile(t, bytes.Join([][]byte{[]byte("# our authorities\n"), first, []byte("\n# old\n"), second}, nil))
-	pool, err := loadCA(bundle)
-	if err != nil {
-		t.Fatal(err)
+	pool, bad := loadCA(bundle)
+	if bad != nil {
+		t.Fatal(bad)
 	}
 	want := x509.NewCertPool()
 	want.AddCert(a.cert)
@@ -172,7 +172,7 @@ func TestLoadCARefuses(t *testing.T) {
 		{"not PEM", writeFile(t, []byte("hello")), "holds 0 whole PEM certificates"},
 		{"cut short", writeFile(t, append(bytes.Clone(whole), whole[:len(whole)/2]...)), "holds 1 whole PEM certificates of 2 begun"},
 		{"private key", writePEM(t, "PRIVATE KEY", []byte("S3CRET")), `holds a PEM block of type "PRIVATE KEY"`},
-		{"not DER", writePEM(t, "CERTIFICATE", []byte("S3CRET")), "certificate 1: "},
+		{"not DER", writePEM(t, "CERTIFICATE", []byte("S3CRET")), "certificate (number 1) that cannot be read"},
 		{"directory", t.TempDir(), "is a directory"},
 	}
 	for _, tt := range tests {

@@ -67,12 +67,12 @@ func compileTargets(servers []string, allowed []netip.Prefix, report Report) []t
 	seen := make(map[string]int)
 	for i, text := range servers {
 		path := indexed("servers", i)
-		t, err := parseTarget(text)
-		if err == nil {
-			err = t.guard(allowed).checkLiteral(t.host)
+		t, bad := parseTarget(text)
+		if bad == nil {
+			bad = t.guard(allowed).checkLiteral(t.host)
 		}
-		if err != nil {
-			report(path, "server %q %v", redact(text), err)
+		if bad != nil {
+			bad.report(report, path, "server", redact(text))
 			continue
 		}
 		if first, ok := seen[t.address]; ok {

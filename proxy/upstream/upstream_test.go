@@ -89,7 +89,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"server name", Config{Servers: secure, TLS: &TLSConfig{ServerName: "*.internal"}}, "tls.server_name: ", `server name "*.internal" has the host`},
 		{"server name with port", Config{Servers: secure, TLS: &TLSConfig{ServerName: "a:80"}}, "tls.server_name: ", "want an IPv6 address"},
 		{"server name half bracketed", Config{Servers: secure, TLS: &TLSConfig{ServerName: "[::1"}}, "tls.server_name: ", `"[" without "]"`},
-		{"CA missing", Config{Servers: secure, TLS: &TLSConfig{CA: "/nonexistent/ca.pem"}}, "tls.ca: ", "/nonexistent/ca.pem: no such file"},
+		{"CA missing", Config{Servers: secure, TLS: &TLSConfig{CA: "/nonexistent/ca.pem"}}, "tls.ca: ", `file "/nonexistent/ca.pem" cannot be read: no such file or directory`},
 	}
 	for _, tt := range tests {
 		var r reports
@@ -119,6 +119,31 @@ func TestCompileReportsEverything(t *testing.T) {
 	want := []string{"dangerously_allow_addresses[0]", "servers[0]", "servers[1]", "servers[2]", "tls.ca", "tls.server_name", "balance"}
 	if !reflect.DeepEqual(paths, want) {
 		t.Errorf("got reports at %q, want %q", paths, want)
+	}
+}
+
+// The reporter hides arguments that come from expanded variables, so no value may hide in the text of a report.
+func TestReportsKeepValuesApart(t *testing.T) {
+	const secret = "s3cret"
+	configs := []Config{
+		{Servers: []string{"ws://" + secret + "..x"}, Balance: secret, DangerouslyAllowAddresses: []string{secret}},
+		{Servers: []string{"wss://a"}, TLS: &TLSConfig{CA: "/nonexistent/" + secret, ServerName: secret + "!"}},
+		{Servers: []string{secret + "://a"}},
+		{Servers: []string{"ws://a:" + secret}},
+		{Servers: []string{"ws://[" + secret + "]"}},
+		{Servers: []string{"ws://[::1]" + secret}},
+	}
+	for _, c := range configs {
+		Compile("app", c, func(path, format string, args ...any) {
+			for _, arg := range args {
+				if _, ok := arg.(error); ok {
+					t.Errorf("%s: %q has an error as an argument", path, format)
+				}
+			}
+			if strings.Contains(format, secret) {
+				t.Errorf("%s: value in the text %q", path, format)
+			}
+		})
 	}
 }
 
