@@ -113,6 +113,7 @@ function welcome(event) {
 
 function rename(event) {
   people = people.map((name) => (name === event.name ? event.to : name));
+  shades.set(event.to, shades.get(event.name));
   addNote(event.name === me ? `You are now ${event.to}.` : `${event.name} is now ${event.to}.`);
   if (event.name === me) {
     me = event.to;
