@@ -1,0 +1,67 @@
+# One command per task. `make test` installs what the tests need and runs all of them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: run build test tools-for-tests fuzz soak bench lint image clean
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.release=$(VERSION)
+TOOL := $(GO) tool -modfile=tools/go.mod
+PEERS := cmd/framegate/testdata/peers
+
+FUZZTIME ?= 30s# for each fuzz target
+SOAKTIME ?= 60s# of traffic
+BENCH ?= ../shared/bench
+BENCHARGS ?= # such as -only echo-64 -rounds 1
+
+run:
+	$(GO) run ./cmd/framegate run --config gateway.yaml
+
+# One static binary for any Linux of this processor.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o framegate ./cmd/framegate
+
+test: tools-for-tests
+	$(GO) vet ./...
+	$(GO) test -race ./...
+
+# What the tests of the binary need beside Go: Chromium, NSS's certutil to make it trust a root, Node.js and its packages.
+tools-for-tests: $(PEERS)/node_modules/.package-lock.json
+	.ci/packages chromium:chromium certutil:libnss3-tools node:nodejs
+
+$(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
+	.ci/node $(PEERS)
+
+fuzz:
+	for package in $$($(GO) list ./...); do
+	  for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do
+	    echo "== $$package $$target"
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"
+	  done
+	done
+
+# 200 connections through the binary under the race detector.
+soak: tools-for-tests
+	FRAMEGATE_SOAK=$(SOAKTIME) $(GO) test -race -count=1 -timeout 70m -v -run '^TestSoak$$' ./cmd/framegate
+
+# Side by side with nginx and HAProxy.
+bench: build
+	.ci/packages nginx:nginx haproxy:haproxy
+	cd $(BENCH) && $(GO) run . -gateway '$(CURDIR)/framegate run --config gateway.yaml' $(BENCHARGS)
+
+lint:
+	unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 --no-run-if-empty gofmt -l)
+	if [[ -n $$unformatted ]]; then printf 'not formatted by gofmt:\n%s\n' "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	.ci/vulnerabilities $(TOOL) govulncheck ./...
+
+image:
+	.ci/image $(VERSION)
+
+clean:
+	rm -rf framegate dist
+
+.ONESHELL:
