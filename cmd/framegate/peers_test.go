@@ -63,14 +63,8 @@ type peerLine struct {
 // startPeer runs a script with options as its argument. The cleanup ends it.
 func startPeer(t *testing.T, script string, options any, env ...string) *peer {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Fatalf("Node.js is missing, run make test: %v", err)
-	}
 	dir := filepath.Join("testdata", "peers")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
-		t.Fatalf("the Node packages of %s are missing, run make test: %v", dir, err)
-	}
+	node := findNode(t, dir)
 	argument, err := json.Marshal(options)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +88,36 @@ func startPeer(t *testing.T, script string, options any, env ...string) *peer {
 	go p.read(stdout)
 	t.Cleanup(p.kill)
 	return p
+}
+
+// findNode returns the absolute path of Node.js: the one that make test has put beside the packages because the machine's is too old,
+// else the machine's.
+func findNode(t *testing.T, dir string) string {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
+		t.Fatalf("the Node packages of %s are missing, run make test: %v", dir, err)
+	}
+	scripts, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, script := range scripts { // go test's cache notes this: a result is stale when a script has changed
+		if _, err := os.Stat(filepath.Join(dir, script.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if own, _ := filepath.Glob(filepath.Join(dir, "node_modules", "node-linux-*", "bin", "node")); len(own) > 0 {
+		path, err := filepath.Abs(own[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	path, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatalf("Node.js is missing, run make test: %v", err)
+	}
+	return path
 }
 
 func (p *peer) read(stdout io.Reader) {
