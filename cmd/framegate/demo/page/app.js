@@ -4,6 +4,7 @@ import { explain } from "./codes.js";
 const keptLines = 300;
 const keptEnds = 20;
 const bigMessage = 2 * 1024 * 1024;
+const slipOfTheHand = 700; // milliseconds
 const nameKey = "framegate-demo-name";
 
 const ui = Object.fromEntries(
@@ -15,6 +16,7 @@ const tries = [...document.querySelectorAll(".try")];
 let me = "";
 let people = [];
 let state = { name: "connecting" };
+let stoppedWaitingAt = -Infinity;
 let endedCount = 0;
 let atEnd = true; // the log follows its end, unless the reader scrolled up
 let lastMessageAt = 0; // by the application's clock, which never gives two messages one time
@@ -192,6 +194,7 @@ function setState(next) {
     ui.announcement.textContent = "Connected.";
     ui.path.dataset.cut = "none";
   }
+  if (state.name === "waiting") stoppedWaitingAt = performance.now();
   state = next;
   showState();
 }
@@ -245,8 +248,9 @@ ui.log.addEventListener("scroll", () => {
 });
 new ResizeObserver(scrollToEnd).observe(ui.log);
 ui.toggle.addEventListener("click", () => {
-  if (state.name === "open" || state.name === "connecting") connection.stop();
-  else connection.start();
+  if (state.name === "waiting" || state.name === "stopped") connection.start();
+  else if (performance.now() - stoppedWaitingAt > slipOfTheHand) connection.stop();
+  // else the click was meant for "Reconnect now", and the page was faster
 });
 for (const button of tries) {
   button.addEventListener("click", () => {

@@ -1,6 +1,6 @@
 // One WebSocket that comes back: it reconnects by itself with back-off and jitter until it is told to stop.
 
-const firstDelay = 1000; // milliseconds
+const firstDelay = 2000; // milliseconds
 const longestDelay = 30_000;
 const stableAfter = 2000; // open for so long, a connection resets the back-off
 
