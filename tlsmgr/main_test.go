@@ -1,0 +1,25 @@
+package tlsmgr
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// childStore in the environment makes the test binary print the root of that store and end: one of several processes that start together.
+const childStore = "TLSMGR_TEST_CHILD_STORE"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childStore); dir != "" {
+		rootPEM, err := RootPEM(dir)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Stdout.Write(rootPEM)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
