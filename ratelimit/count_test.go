@@ -1,0 +1,117 @@
+package ratelimit
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestCount(t *testing.T) {
+	c := NewCount(2)
+	first, ok1 := c.Acquire()
+	second, ok2 := c.Acquire()
+	if !ok1 || !ok2 || c.InUse() != 2 || c.Max() != 2 {
+		t.Fatalf("two places: %t, %t, %d in use of %d", ok1, ok2, c.InUse(), c.Max())
+	}
+	refused, ok := c.Acquire()
+	if ok || refused == nil || c.InUse() != 2 {
+		t.Fatalf("a third place: %t, %d in use", ok, c.InUse())
+	}
+	refused()
+	if c.InUse() != 2 {
+		t.Error("the release of a refusal gave a place back")
+	}
+	for range 3 {
+		first()
+	}
+	if c.InUse() != 1 {
+		t.Errorf("%d in use after one was released three times", c.InUse())
+	}
+	third, ok := c.Acquire()
+	if !ok {
+		t.Fatal("a place that was given back is not there")
+	}
+	first() // belongs to a place that somebody else has by now
+	if c.InUse() != 2 {
+		t.Error("a late release took another one's place")
+	}
+	second()
+	third()
+	if c.InUse() != 0 {
+		t.Errorf("%d in use at the end", c.InUse())
+	}
+}
+
+func TestCountOfNothing(t *testing.T) {
+	for _, max := range []int64{0, -1} {
+		c := NewCount(max)
+		if release, ok := c.Acquire(); ok || release == nil {
+			t.Errorf("NewCount(%d) admits", max)
+		}
+	}
+	if _, ok := new(Count).Acquire(); ok {
+		t.Error("a zero Count admits")
+	}
+}
+
+// Many take and give back, several give the same place back at the same time: the count is never over its maximum and ends at 0.
+func TestCountIsShared(t *testing.T) {
+	const places, workers = 5, 16
+	c := NewCount(places)
+	var inside, refused, admitted atomic.Int64
+	var all sync.WaitGroup
+	for worker := range workers {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(worker), 1))
+			for range 2000 {
+				release, ok := c.Acquire()
+				if !ok {
+					refused.Add(1)
+					release()
+					continue
+				}
+				admitted.Add(1)
+				if n := inside.Add(1); n > places {
+					t.Errorf("%d inside of %d", n, places)
+				}
+				if n := c.InUse(); n < 1 || n > places {
+					t.Errorf("%d in use", n)
+				}
+				inside.Add(-1)
+				var twice sync.WaitGroup
+				for range 1 + random.IntN(2) {
+					twice.Go(release)
+				}
+				release()
+				twice.Wait()
+			}
+		})
+	}
+	all.Wait()
+	if c.InUse() != 0 || admitted.Load()+refused.Load() != workers*2000 {
+		t.Errorf("%d in use at the end, %d admitted, %d refused", c.InUse(), admitted.Load(), refused.Load())
+	}
+	for range places {
+		if _, ok := c.Acquire(); !ok {
+			t.Error("a place was lost")
+		}
+	}
+}
+
+func BenchmarkAcquire(b *testing.B) {
+	c := NewCount(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		release, _ := c.Acquire()
+		release()
+	}
+}
+
+func BenchmarkAcquireRefused(b *testing.B) {
+	c := NewCount(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = c.Acquire()
+	}
+}
