@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+)
+
+// A demoHandler prints what the gateway decided as a person would read it.
+type demoHandler struct {
+	mu  *sync.Mutex
+	out io.Writer
+}
+
+func newDemoHandler(out io.Writer) demoHandler { return demoHandler{new(sync.Mutex), out} }
+
+// Enabled implements slog.Handler.
+func (demoHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// WithAttrs implements slog.Handler.
+func (h demoHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup implements slog.Handler.
+func (h demoHandler) WithGroup(string) slog.Handler { return h }
+
+// Handle implements slog.Handler.
+func (h demoHandler) Handle(_ context.Context, r slog.Record) error {
+	f := map[string]any{}
+	r.Attrs(func(a slog.Attr) bool {
+		f[a.Key] = a.Value.Any()
+		return true
+	})
+	line := demoLine(r.Message, f)
+	if line == "" {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := fmt.Fprintf(h.out, "  %s  %s\n", r.Time.Format("15:04:05"), line)
+	return err
+}
+
+// demoLine words one event; an empty line is one that the demo does not show.
+func demoLine(msg string, f map[string]any) string {
+	switch msg {
+	case "opened":
+		return fmt.Sprintf("admitted  %v %v from %v", f["protocol"], f["path"], f["client"])
+	case "refused":
+		return fmt.Sprintf("refused   %v with %v: %v", f["client"], f["status"], f["reason"])
+	case "connection":
+		why := f["cause"]
+		if reason, ok := f["reason"]; ok {
+			why = fmt.Sprintf("%v, %v", why, reason)
+		}
+		return fmt.Sprintf("ended     %v with %v by the %v (%v); %v messages in, %v out, %.1f s", f["client"], f["close_code"], f["close_side"], why,
+			f["messages_client"], f["messages_upstream"], f["duration"])
+	case "draining":
+		return "going away"
+	}
+	return ""
+}

@@ -1,0 +1,216 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/frame"
+	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/proxy/relay"
+	"github.com/framegate/framegate/proxy/upstream"
+)
+
+// Report receives one mistake and the path of the value that holds it.
+type Report = func(path, format string, args ...any)
+
+// A site is the compiled, immutable form of a Config. A request keeps the one
+// that it began with.
+type site struct {
+	router router
+	pools  map[string]*upstream.Pool
+	hosts  []string // of all routes
+}
+
+// compile validates cfg whole and returns its compiled form. It starts nothing.
+// Where it reports a mistake its result must not be used. warn receives what is
+// suspicious but works.
+func compile(cfg *Config, m *metrics, report, warn Report) *site {
+	s := &site{pools: map[string]*upstream.Pool{}}
+	compileListeners(cfg.Listeners, report)
+	compileAdmin(cfg.Admin, report)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		path := strictyaml.Key("upstreams", name)
+		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
+	}
+	policy.Validate(cfg.Policies, func(path, format string, args ...any) { report("policies."+path, format, args...) })
+
+	routes := map[string]int{}
+	usedPools, usedPolicies := map[string]bool{}, map[string]bool{}
+	for i := range cfg.Routes {
+		c := &cfg.Routes[i]
+		at := prefixed(fmt.Sprintf("routes[%d]", i), report)
+		if first, ok := routes[c.Name]; ok && c.Name != "" {
+			at("name", "route %q is defined twice, first as routes[%d]", c.Name, first)
+		}
+		routes[c.Name] = i
+		rt := s.compileRoute(c, cfg, at)
+		if m != nil {
+			rt.meters = m.route(c.Name)
+		}
+		usedPools[c.Upstream] = true
+		for _, name := range c.Policies {
+			usedPolicies[name] = true
+		}
+	}
+	for name := range maps.Keys(cfg.Upstreams) {
+		if !usedPools[name] {
+			warn(strictyaml.Key("upstreams", name), "no route uses this upstream")
+		}
+	}
+	for name := range maps.Keys(cfg.Policies) {
+		if !usedPolicies[name] {
+			warn(strictyaml.Key("policies", name), "no route uses this policy")
+		}
+	}
+	return s
+}
+
+func prefixed(section string, report Report) Report {
+	return func(path, format string, args ...any) { report(strictyaml.Join(section, path), format, args...) }
+}
+
+func compileListeners(all []ListenerConfig, report Report) {
+	seen := map[string]int{}
+	for i, c := range all {
+		at := prefixed(fmt.Sprintf("listeners[%d]", i), report)
+		host, port, err := net.SplitHostPort(c.Address)
+		if err != nil || !validPort(port) {
+			at("address", "%q is not an address, want host:port such as :8443 or 127.0.0.1:8443", c.Address)
+		} else if host != "" && host != "localhost" {
+			if _, err := netip.ParseAddr(host); err != nil {
+				at("address", "%q is not an IP address or localhost", host)
+			}
+		}
+		if first, ok := seen[c.Address]; ok && port != "0" {
+			at("address", "%q is taken by listeners[%d]", c.Address, first)
+		}
+		seen[c.Address] = i
+		c.TLS.Validate(prefixed("tls", at))
+	}
+}
+
+func validPort(port string) bool {
+	n, err := net.LookupPort("tcp", port)
+	return err == nil && n >= 0 && port != "" && port[0] >= '0' && port[0] <= '9'
+}
+
+// compileAdmin keeps the admin listener on loopback: it has no authentication.
+func compileAdmin(c AdminConfig, report Report) {
+	if c.Address == adminOff {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.Address)
+	if err != nil || !validPort(port) {
+		report("admin.address", "%q is not an address, want host:port such as 127.0.0.1:9901, or off", c.Address)
+		return
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		report("admin.address", "%q is not a loopback address: the admin listener answers whoever reaches it", c.Address)
+	}
+}
+
+func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
+	rt := &route{name: c.Name, denyHTTP: c.HTTP == "deny", deflate: c.Compression != "off"}
+	if c.Name == noRoute {
+		report("name", "%q stands for no route in the metrics, want another name", c.Name)
+	}
+	if _, ok := cfg.Upstreams[c.Upstream]; !ok && c.Upstream != "" {
+		unknown(report, "upstream", "upstream", c.Upstream, slices.Sorted(maps.Keys(cfg.Upstreams)))
+	}
+	rt.pool = s.pools[c.Upstream]
+	rt.policy = policy.Compile(c.Policies, cfg.Policies, report)
+	rt.limits = compileLimits(c, rt.policy, report)
+	if rt.pool != nil {
+		rt.plain = newPlainProxy(rt.pool)
+	}
+	for i, host := range c.Hosts {
+		if !validHost(host) {
+			report(fmt.Sprintf("hosts[%d]", i), "%q is not a host name, want one such as app.example.com or *.example.com, without port", host)
+			continue
+		}
+		s.hosts = append(s.hosts, host)
+		for j, path := range c.Paths {
+			if i == 0 && !validPath(path) {
+				report(fmt.Sprintf("paths[%d]", j), "%q is not a path, want one such as /ws, or /ws/* for /ws and all below it", path)
+			} else if taken := s.router.add(host, path, rt); taken != "" {
+				report(fmt.Sprintf("paths[%d]", j), "%q of host %q belongs to route %q already", path, host, taken)
+			}
+		}
+	}
+	return rt
+}
+
+// unknown reports a name that nothing has.
+func unknown(report Report, path, what, name string, known []string) {
+	if near, ok := strictyaml.Nearest(name, known); ok {
+		report(path, "unknown %s %q, did you mean %q?", what, name, near)
+		return
+	}
+	report(path, "unknown %s %q, want one of %s", what, name, strings.Join(known, ", "))
+}
+
+// validHost accepts canonical names and addresses, and one whole left label as
+// wildcard.
+func validHost(host string) bool {
+	name, wild := strings.CutPrefix(host, "*.")
+	got, ok := handshake.CanonicalHost(name)
+	return ok && got == name && (!wild || strings.Contains(name, "."))
+}
+
+// validPath accepts what a canonical path can match.
+func validPath(path string) bool {
+	base := strings.TrimSuffix(path, "/*")
+	return strings.HasPrefix(path, "/") && !strings.ContainsAny(base, "*?#%\\; ") && !strings.Contains(base, "//") &&
+		base != "/." && base != "/.." && !strings.Contains(base+"/", "/./") && !strings.Contains(base+"/", "/../")
+}
+
+// compileLimits makes what the sessions of a route share.
+func compileLimits(c *RouteConfig, p *policy.Policy, report Report) *relay.Limits {
+	l := relay.Defaults()
+	l.PingInterval = time.Duration(c.PingInterval)
+	l.PongTimeout = time.Duration(c.PongTimeout)
+	l.IdleTimeout = time.Duration(c.IdleTimeout)
+	l.CloseTimeout = time.Duration(c.CloseTimeout)
+	if c.MaxLifetime != nil {
+		l.MaxLifetime = time.Duration(*c.MaxLifetime)
+	}
+	l.AnswerPings = c.Pings == "answer"
+	l.Random = random
+	if p != nil {
+		l.From[relay.Client], l.From[relay.Upstream] = shape(p.Shape(true)), shape(p.Shape(false))
+	}
+	known := causes()
+	for _, name := range slices.Sorted(maps.Keys(c.CloseCodes)) {
+		path := strictyaml.Key("close_codes", name)
+		cause, ok := known[name]
+		if !ok {
+			unknown(report, path, "cause", name, slices.Sorted(maps.Keys(known)))
+			continue
+		}
+		for side, code := range map[relay.Side]int{relay.Client: c.CloseCodes[name].Client, relay.Upstream: c.CloseCodes[name].Upstream} {
+			if code != 0 && !frame.ValidCode(frame.StatusCode(code)) {
+				report(path, "%d may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
+			}
+			l.Codes[cause][side] = frame.StatusCode(code)
+		}
+	}
+	return &l
+}
+
+func shape(p policy.Shape) relay.Shape {
+	return relay.Shape{MaxFrame: uint64(p.MaxFrame), MaxMessage: uint64(p.MaxMessage), MaxFragments: p.MaxFragments, NoText: !p.Text, NoBinary: !p.Binary}
+}
+
+// random returns an unpredictable masking key (RFC 6455 §5.3).
+func random() (key [4]byte) {
+	rand.Read(key[:]) // never fails: crypto/rand ends the process instead
+	return key
+}

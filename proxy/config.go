@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/relay"
+	"github.com/framegate/framegate/proxy/upstream"
+	"github.com/framegate/framegate/tlsmgr"
+)
+
+// Config is gateway.yaml.
+type Config struct {
+	Version     int                        `yaml:"version" required:"true" min:"1" max:"1" doc:"Version of this format; always 1."`
+	Listeners   []ListenerConfig           `yaml:"listeners" required:"true" min:"1" doc:"Addresses that clients connect to."`
+	Routes      []RouteConfig              `yaml:"routes" required:"true" min:"1" doc:"Which hosts and paths go to which upstream, under which policies."`
+	Upstreams   map[string]upstream.Config `yaml:"upstreams" required:"true" min:"1" doc:"The applications behind the gateway, by name."`
+	PolicyFiles []string                   `yaml:"policy_files" doc:"Files (or patterns such as policies/*.yaml, relative to this file) that hold further policies."`
+	Policies    map[string]policy.Config   `yaml:"policies" doc:"Policies by name; routes list the names."`
+	TLS         tlsmgr.Config              `yaml:"tls" doc:"Where certificates are kept."`
+	Admin       AdminConfig                `yaml:"admin" doc:"Health and metrics."`
+	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
+	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
+}
+
+// PolicyFile is one of policy_files.
+type PolicyFile struct {
+	Version  int                      `yaml:"version" required:"true" min:"1" max:"1" doc:"Version of this format; always 1."`
+	Policies map[string]policy.Config `yaml:"policies" required:"true" min:"1" doc:"Policies by name; routes list the names."`
+}
+
+// ListenerConfig is one address that clients connect to.
+type ListenerConfig struct {
+	Address        string                `yaml:"address" required:"true" doc:"Host and port, such as :8443 or 127.0.0.1:8443. Port 0 takes a free one."`
+	TLS            tlsmgr.ListenerConfig `yaml:"tls" required:"true" doc:"Certificates of this listener."`
+	Protocols      []string              `yaml:"protocols" enum:"h1" default:"h1" min:"1" doc:"HTTP versions that are offered."`
+	MaxConnections int                   `yaml:"max_connections" default:"10000" min:"1" doc:"Connections at once; further ones are refused with 503."`
+}
+
+// RouteConfig sends some hosts and paths to an upstream.
+type RouteConfig struct {
+	Name         string               `yaml:"name" required:"true" doc:"Name in logs and metrics."`
+	Hosts        []string             `yaml:"hosts" required:"true" min:"1" doc:"Host names without port; *.example.com stands for one label."`
+	Paths        []string             `yaml:"paths" default:"/*" min:"1" doc:"Exact paths, or prefixes such as /ws/* (which is /ws and all below it)."`
+	Upstream     string               `yaml:"upstream" required:"true" doc:"Name of the upstream."`
+	Policies     []string             `yaml:"policies" doc:"Names of the policies; all of them must admit. Without any, only pages of the same host may connect."`
+	HTTP         string               `yaml:"http" enum:"pass,deny" default:"pass" doc:"What happens to requests that are not WebSocket handshakes."`
+	Pings        string               `yaml:"pings" enum:"relay,answer" default:"relay" doc:"Whether pings of either side are relayed to the other one or answered here."`
+	Compression  string               `yaml:"compression" enum:"pass,off" default:"pass" doc:"Whether permessage-deflate may be agreed between client and upstream."`
+	CloseCodes   map[string]CloseCode `yaml:"close_codes" doc:"Own close codes by cause, for the client or for both sides."`
+	IdleTimeout  strictyaml.Duration  `yaml:"idle_timeout" default:"5m" doc:"Ends a connection that carried no message for so long. The gateway's own pings do not count."`
+	MaxLifetime  *strictyaml.Duration `yaml:"max_lifetime" doc:"Ends a connection at this age; without it, age does not matter."`
+	PingInterval strictyaml.Duration  `yaml:"ping_interval" default:"20s" doc:"A side that is silent for so long is pinged."`
+	PongTimeout  strictyaml.Duration  `yaml:"pong_timeout" default:"20s" doc:"How long a pinged side may stay silent before it counts as dead."`
+	CloseTimeout strictyaml.Duration  `yaml:"close_timeout" default:"5s" doc:"How long a side may take to answer a Close before TCP ends."`
+}
+
+// AdminConfig is the listener for health and metrics.
+type AdminConfig struct {
+	Address string `yaml:"address" default:"127.0.0.1:9901" doc:"Loopback address of /healthz, /readyz and /metrics, or off."`
+}
+
+// LogConfig says what is logged.
+type LogConfig struct {
+	Level  string `yaml:"level" enum:"debug,info,warn,error" default:"info" doc:"Least severe level that is logged."`
+	Format string `yaml:"format" enum:"json,text" default:"json" doc:"One JSON object or one line of key=value pairs for each event."`
+}
+
+// DrainConfig says how the gateway ends.
+type DrainConfig struct {
+	Delay    strictyaml.Duration `yaml:"delay" default:"5s" min:"0" doc:"Between /readyz failing and the listeners closing, so that load balancers notice."`
+	Window   strictyaml.Duration `yaml:"window" default:"30s" min:"0" doc:"Over which the closes of the live connections are spread."`
+	HardStop strictyaml.Duration `yaml:"hard_stop" default:"60s" doc:"After which the process ends whatever is left."`
+}
+
+// CloseCode is what the sides are told where a route overrides the table of
+// causes: a number for the client alone, or a mapping for either side.
+type CloseCode struct {
+	Client   int `yaml:"client" min:"1000" max:"4999" doc:"Code for the client."`
+	Upstream int `yaml:"upstream" min:"1000" max:"4999" doc:"Code for the upstream."`
+}
+
+// UnmarshalText reads the form that is a number.
+func (c *CloseCode) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1000 || n > 4999 {
+		return fmt.Errorf("%q is not a close code, want %s", text, c.Wanted())
+	}
+	c.Client = n
+	return nil
+}
+
+// Wanted names the form in error messages.
+func (CloseCode) Wanted() string { return "a number such as 1012 or 4000" }
+
+// JSONSchema describes the form that is a number.
+func (CloseCode) JSONSchema() map[string]any {
+	return map[string]any{"type": "integer", "minimum": 1000, "maximum": 4999}
+}
+
+// causes returns the names that close_codes may have.
+func causes() map[string]relay.Cause {
+	all := map[string]relay.Cause{}
+	for _, c := range relay.Causes() {
+		if c != relay.PeerClosed { // always relayed as it came
+			all[c.String()] = c
+		}
+	}
+	return all
+}

@@ -1,0 +1,49 @@
+// Package proxy is what happens to a connection, in order. Start reading here.
+//
+// # The journey of a handshake
+//
+//	listen.go    a connection is accepted and counted; TLS, with a deadline
+//	headconn.go  the raw head of each request is held to strict rules, and timed, before net/http may parse it
+//	serve.go     the request takes the configuration's snapshot, once; handshakes part from plain requests
+//	upgrade.go   1 parse the offer, 2 find the route, 3 ask the policy, 4 dial a fresh upstream connection,
+//	             5 send a request made anew, 6 verify the 101; until here everything is answered as HTTP
+//	session.go   7 take the connection from net/http, 8 answer 101, 9 feed what both readers hold, 10 relay
+//
+// No byte of the client reaches the upstream before its 101 is verified, and
+// no upstream connection serves twice. Plain requests (plain.go) use other
+// connections.
+//
+// # The journey of a message
+//
+// A driver (package stream) reads it, package relay decides about it, package
+// frame knows the wire. None of them knows of HTTP, routes or configuration.
+//
+// # Goroutines
+//
+// Every goroutine has an owner that waits for it:
+//
+//	listener.acceptLoop   one per listener           listener.wait
+//	listener.httpLoop     one per listener           listener.wait
+//	listener.admit        one per TLS handshake      listener.wait
+//	net/http's own        one per HTTP connection    http.Server.Shutdown, then Close; sessions run in it: sessions.wait
+//	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
+//	stream.Driver.tick    while a timer fires        stream.Driver.Run
+//	admin.httpLoop        one                        admin.close
+//	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
+//	demo's application    framegate demo             runDemo
+//	the second signal     while draining             ends with the process
+//
+// # Where this differs from the design
+//
+// The design lets only cmd import tlsmgr. But a listener is an address and its
+// certificates, one struct per section describes the file, and a reload will
+// have to compile both before it swaps either: so this package imports tlsmgr.
+//
+// The design says that an incomplete frame is streamed and that nothing can
+// follow inside it. Here a frame of up to 4 KiB is relayed whole or not at all
+// (package relay), so that in the common case a Close with its reason can still
+// be sent whatever goes wrong.
+//
+// Session.Written and Session.EOF, beside Feed, are told the time: progress of
+// writes has deadlines too.
+package proxy

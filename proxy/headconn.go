@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/framegate/framegate/proxy/handshake"
+)
+
+const (
+	headTimeout = 5 * time.Second // from the first byte of a request head to its last
+	maxEarly    = 4 << 10         // bytes that a client may send before its handshake is answered
+)
+
+// A headConn stands between a client's connection and net/http and lets a
+// request through only once its whole head has passed handshake.ScanHead,
+// which is stricter than net/http: what is ambiguous between two HTTP parsers
+// never reaches either. It also bounds how long a head may take.
+//
+// Where the head ends is known here, so the bytes of a body, and those behind
+// an Upgrade, pass as they are. A chunked body passes unread as well: the
+// handler ends the connection after such a request, so nothing behind it is
+// ever taken for a request.
+type headConn struct {
+	net.Conn
+	client netip.AddrPort
+	tls    string // server name that the client asked for; empty without TLS
+	secure bool
+	refuse func(c *headConn, r *handshake.Refusal) // counts and logs
+
+	// Of the reading goroutine. net/http reads from one at a time.
+	buf     *headBuffer // what was read and not passed on
+	scanner handshake.HeadScanner
+	pass    int64 // bytes that pass before the next head; -1: all
+	chunked bool  // the latest request has a chunked body
+	early   int   // bytes that came with the head of an Upgrade
+
+	mu   sync.Mutex
+	busy bool      // a request is being answered
+	want time.Time // read deadline that net/http set
+	own  time.Time // of the head under way
+}
+
+// A headBuffer has room for the longest head and for early bytes behind it.
+type headBuffer struct {
+	from, to int
+	b        [handshake.MaxHead + maxEarly + 1]byte
+}
+
+var headBuffers = sync.Pool{New: func() any { return new(headBuffer) }}
+
+func (b *headBuffer) len() int { return b.to - b.from }
+
+// Read implements net.Conn for net/http.
+func (c *headConn) Read(p []byte) (int, error) {
+	if c.pass == 0 {
+		if err := c.readHead(); err != nil {
+			return 0, err
+		}
+	}
+	if c.pass > 0 && int64(len(p)) > c.pass {
+		p = p[:c.pass]
+	}
+	var n int
+	var err error
+	if c.buf != nil && c.buf.len() > 0 {
+		n = copy(p, c.buf.b[c.buf.from:c.buf.to])
+		c.buf.from += n
+		if c.buf.len() == 0 {
+			c.release()
+		}
+	} else {
+		n, err = c.Conn.Read(p)
+	}
+	if c.pass > 0 {
+		c.pass -= int64(n)
+	}
+	return n, err
+}
+
+// readHead waits for a whole request head and lets it, and its body, pass.
+func (c *headConn) readHead() error {
+	if c.buf == nil {
+		c.buf = headBuffers.Get().(*headBuffer)
+		c.buf.from, c.buf.to = 0, 0
+	} else if c.buf.from > 0 {
+		c.buf.to = copy(c.buf.b[:], c.buf.b[c.buf.from:c.buf.to])
+		c.buf.from = 0
+	}
+	for {
+		if c.waiting() && c.buf.len() > 0 {
+			h, n, refusal := c.scanner.Scan(c.buf.b[:c.buf.to])
+			if refusal != nil {
+				return c.reject(refusal)
+			}
+			if n > 0 {
+				c.passed(h, n)
+				return nil
+			}
+			c.limit()
+		}
+		if c.buf.to == len(c.buf.b) {
+			return io.ErrNoProgress // a second request of this size while the first is being answered
+		}
+		n, err := c.Conn.Read(c.buf.b[c.buf.to:])
+		c.buf.to += n
+		if n == 0 && err != nil {
+			return c.failed(err)
+		}
+	}
+}
+
+// passed lets a head of n bytes pass, and the body that it announces.
+func (c *headConn) passed(h handshake.Head, n int) {
+	c.scanner = handshake.HeadScanner{}
+	c.chunked = h.Chunked
+	c.pass = int64(n) + h.BodyLength
+	if h.Upgrade || h.Chunked || string(h.Method) == "CONNECT" {
+		c.pass, c.early = -1, c.buf.len()-n
+	}
+	c.mu.Lock()
+	c.busy, c.own = true, time.Time{}
+	c.deadline()
+	c.mu.Unlock()
+}
+
+// waiting reports whether net/http waits for a request. While it answers one
+// it reads too, only to learn whether the client is still there: then nothing
+// may be passed on or refused.
+func (c *headConn) waiting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.busy
+}
+
+// idle says that the request is answered.
+func (c *headConn) idle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+}
+
+// limit starts the clock of the head under way.
+func (c *headConn) limit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.own.IsZero() {
+		c.own = time.Now().Add(headTimeout)
+		c.deadline()
+	}
+}
+
+// SetReadDeadline implements net.Conn for net/http.
+func (c *headConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.want = t
+	return c.deadline()
+}
+
+// SetDeadline implements net.Conn for net/http.
+func (c *headConn) SetDeadline(t time.Time) error {
+	if err := c.Conn.SetWriteDeadline(t); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(t)
+}
+
+// deadline sets the earlier of both read deadlines. The lock is held, so that
+// net/http's, with which it interrupts a read, cannot be lost.
+func (c *headConn) deadline() error {
+	t := c.want
+	if !c.own.IsZero() && (t.IsZero() || c.own.Before(t)) {
+		t = c.own
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// failed turns the end of a head's time into a refusal.
+func (c *headConn) failed(err error) error {
+	if c.waiting() && c.buf.len() > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.reject(&handshake.Refusal{Status: 408, Reason: "request took too long"})
+	}
+	return err
+}
+
+// reject answers in net/http's place and ends the connection: for net/http the
+// client has gone without a word.
+func (c *headConn) reject(r *handshake.Refusal) error {
+	c.refuse(c, r)
+	c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	c.Conn.Write(r.AppendHTTP1(nil))
+	c.pass = -1
+	c.release()
+	lingerClose(c.Conn)
+	return io.EOF
+}
+
+// rest takes what was read and not passed on: after an Upgrade, the client's
+// early bytes.
+func (c *headConn) rest() []byte {
+	if c.buf == nil {
+		return nil
+	}
+	p := append([]byte(nil), c.buf.b[c.buf.from:c.buf.to]...)
+	c.release()
+	return p
+}
+
+func (c *headConn) release() {
+	if c.buf != nil {
+		headBuffers.Put(c.buf)
+		c.buf = nil
+	}
+}
+
+// Close implements net.Conn for net/http.
+func (c *headConn) Close() error { return c.Conn.Close() }

@@ -1,0 +1,200 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/ratelimit"
+)
+
+const (
+	tlsTimeout  = 10 * time.Second
+	idleTimeout = 60 * time.Second // between two requests of one connection
+	minBackOff  = 5 * time.Millisecond
+	maxBackOff  = time.Second
+)
+
+// A listener accepts the connections of one address and hands them, decrypted,
+// to net/http.
+type listener struct {
+	server *Server
+	ln     net.Listener
+	tls    *tls.Config // nil without TLS
+	count  *ratelimit.Count
+	http   *http.Server
+	conns  chan net.Conn // to net/http
+	ctx    context.Context
+	stop   context.CancelFunc
+	wg     sync.WaitGroup // acceptLoop, httpLoop, and admit of each connection
+}
+
+// newListener binds the address. Nothing is accepted before start.
+func newListener(s *Server, cfg ListenerConfig, conf *tls.Config) (*listener, error) {
+	ln, err := net.Listen("tcp", cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{server: s, ln: ln, tls: conf, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.http = &http.Server{
+		Handler:           http.HandlerFunc(s.serve),
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    handshake.MaxHead,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if state == http.StateIdle {
+				c.(*headConn).idle()
+			}
+		},
+	}
+	return l, nil
+}
+
+type connKey struct{}
+
+// clientOf returns the connection that a request came on.
+func clientOf(r *http.Request) *headConn { return r.Context().Value(connKey{}).(*headConn) }
+
+func (l *listener) start() {
+	l.wg.Go(l.acceptLoop)
+	l.wg.Go(l.httpLoop)
+}
+
+// httpLoop runs net/http until the listener is closed.
+func (l *listener) httpLoop() {
+	err := l.http.Serve(handOver{l})
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		l.server.log.Error("listener failed", "address", l.ln.Addr().String(), "error", err.Error())
+	}
+}
+
+// acceptLoop accepts until the listener is closed. Out of descriptors it waits
+// and tries again: the connections that live go on.
+func (l *listener) acceptLoop() {
+	backOff := minBackOff
+	for {
+		c, err := l.ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			l.server.log.Warn("cannot accept", "address", l.ln.Addr().String(), "error", err.Error(), "wait", backOff.String())
+			select {
+			case <-time.After(backOff):
+			case <-l.ctx.Done():
+				return
+			}
+			backOff = min(2*backOff, maxBackOff)
+			continue
+		}
+		backOff = minBackOff
+		release, ok := l.count.Acquire()
+		if !ok {
+			l.overflow(c)
+			continue
+		}
+		l.wg.Go(func() { l.admit(&countedConn{Conn: c, release: release}) })
+	}
+}
+
+// overflow refuses a connection over max_connections without spending more on
+// it than one write.
+func (l *listener) overflow(c net.Conn) {
+	r := &handshake.Refusal{Status: 503, Reason: "too many connections", Header: [][2]string{{"Retry-After", "5"}}}
+	l.server.refusedEarly(addrPort(c.RemoteAddr()), r, resultLimit)
+	if l.tls == nil {
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		c.Write(r.AppendHTTP1(nil))
+	}
+	c.Close()
+}
+
+// admit does the TLS handshake of one connection and hands it to net/http.
+func (l *listener) admit(c *countedConn) {
+	hc := &headConn{Conn: c, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead}
+	if l.tls != nil {
+		tc := tls.Server(c, l.tls)
+		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)
+		err := tc.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			l.server.tlsFailed(hc.client, err, c)
+			c.Close()
+			return
+		}
+		hc.Conn, hc.secure, hc.tls = tc, true, tc.ConnectionState().ServerName
+	}
+	select {
+	case l.conns <- hc:
+	case <-l.ctx.Done():
+		hc.Conn.Close()
+	}
+}
+
+// close stops accepting. Connections that net/http serves end with their
+// requests; sessions are not its own any more and go on.
+func (l *listener) close() {
+	l.ln.Close()
+	l.stop()
+}
+
+// wait returns once the listener's goroutines have ended; requests under way
+// have until ctx ends.
+func (l *listener) wait(ctx context.Context) {
+	if l.http.Shutdown(ctx) != nil {
+		l.http.Close()
+	}
+	l.wg.Wait()
+}
+
+// A handOver is the net.Listener from which net/http takes connections.
+type handOver struct{ l *listener }
+
+func (h handOver) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.l.conns:
+		return c, nil
+	case <-h.l.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (h handOver) Close() error   { return nil }
+func (h handOver) Addr() net.Addr { return h.l.ln.Addr() }
+
+// A countedConn gives its place back when it is closed.
+type countedConn struct {
+	net.Conn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// CloseWrite ends the writing direction.
+func (c *countedConn) CloseWrite() error { return leg{c.Conn}.CloseWrite() }
+
+// addrPort is the address of a TCP peer.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy"
+)
+
+// A Loaded configuration was read and validated whole.
+type Loaded struct {
+	Config   *Config
+	Warnings strictyaml.Errors
+}
+
+// Load reads the configuration file and the policy files that it names, and
+// validates all of it. lookup is os.LookupEnv but in tests. The error is a
+// strictyaml.Errors where the files hold mistakes: all of them at once.
+func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("reading configuration %q: %w", file, err)
+	}
+	cfg := &Config{}
+	doc, errs := strictyaml.Decode(file, data, lookup, cfg)
+	l := &loader{lookup: lookup, main: doc, owner: map[string]*strictyaml.Document{}, errs: errs}
+	l.policyFiles(cfg, filepath.Dir(file))
+	if len(errs) == 0 || cfg.Version == 1 {
+		// Wrong values are absent here; their absence is not to be reported again.
+		var more strictyaml.Errors
+		l.more = &more
+		compile(cfg, nil, l.report, l.warn)
+		if len(errs) == 0 {
+			l.errs = append(l.errs, more...)
+		} else {
+			l.errs = append(l.errs, elsewhere(more, errs)...)
+		}
+	}
+	l.errs.Sort()
+	l.warnings.Sort()
+	return &Loaded{cfg, l.warnings}, l.errs.Err()
+}
+
+// elsewhere drops the mistakes of a section that the decoder has complained
+// about: they may only be its consequence.
+func elsewhere(more, errs strictyaml.Errors) strictyaml.Errors {
+	return slices.DeleteFunc(more, func(e *strictyaml.Error) bool {
+		return slices.ContainsFunc(errs, func(d *strictyaml.Error) bool {
+			return d.File == e.File && (strings.HasPrefix(d.Path, e.Path) || strings.HasPrefix(e.Path, d.Path))
+		})
+	})
+}
+
+// A loader collects what is wrong over several files.
+type loader struct {
+	lookup   func(string) (string, bool)
+	main     *strictyaml.Document
+	owner    map[string]*strictyaml.Document // of the policies that come from a file of their own
+	errs     strictyaml.Errors
+	more     *strictyaml.Errors
+	warnings strictyaml.Errors
+}
+
+// policyFiles adds the policies of policy_files to cfg.
+func (l *loader) policyFiles(cfg *Config, dir string) {
+	if cfg.Policies == nil {
+		cfg.Policies = map[string]policy.Config{}
+	}
+	for i, pattern := range cfg.PolicyFiles {
+		path := fmt.Sprintf("policy_files[%d]", i)
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(dir, pattern)
+		}
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			l.errs = append(l.errs, l.main.Errorf(path, "%q names no file, want a file or a pattern such as policies/*.yaml", cfg.PolicyFiles[i]))
+			continue
+		}
+		for _, file := range files {
+			l.policyFile(cfg, path, file)
+		}
+	}
+}
+
+func (l *loader) policyFile(cfg *Config, path, file string) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		l.errs = append(l.errs, l.main.Errorf(path, "cannot read %q", file))
+		return
+	}
+	var more PolicyFile
+	doc, errs := strictyaml.Decode(file, data, l.lookup, &more)
+	l.errs = append(l.errs, errs...)
+	for name, c := range more.Policies {
+		if _, ok := cfg.Policies[name]; ok {
+			l.errs = append(l.errs, doc.Errorf(strictyaml.Key("policies", name), "policy %q is defined already", name))
+			continue
+		}
+		cfg.Policies[name] = c
+		l.owner[name] = doc
+	}
+}
+
+// document returns the file in which a path of the merged configuration is.
+func (l *loader) document(path string) *strictyaml.Document {
+	if rest, ok := strings.CutPrefix(path, "policies."); ok {
+		for name, doc := range l.owner {
+			if rest == name || strings.HasPrefix(rest, name+".") {
+				return doc
+			}
+		}
+	}
+	return l.main
+}
+
+func (l *loader) report(path, format string, args ...any) {
+	*l.more = append(*l.more, l.document(path).Errorf(path, format, args...))
+}
+
+func (l *loader) warn(path, format string, args ...any) {
+	l.warnings = append(l.warnings, l.document(path).Errorf(path, format, args...))
+}

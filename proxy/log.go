@@ -1,0 +1,47 @@
+package proxy
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// NewLogger returns a logger as cfg wants it.
+func NewLogger(cfg LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(cfg.Level)) // an enum of the configuration
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+const maxLogged = 1024
+
+// clean makes a client's text fit for a log: at most maxLogged bytes, and no
+// control characters. Tokens are kept out elsewhere: only hosts and paths are
+// ever logged, never a query, a header field or a payload.
+func clean(s string) string {
+	if len(s) > maxLogged {
+		n := maxLogged
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// requestAttrs are what a log line says of a request.
+func requestAttrs(r *http.Request) []any {
+	return []any{"client", clientOf(r).client.String(), "protocol", r.Proto, "host", clean(r.Host), "path", clean(r.URL.Path)}
+}

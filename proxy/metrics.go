@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/framegate/framegate/proxy/frame"
+	"github.com/framegate/framegate/proxy/relay"
+)
+
+// metrics are the series of one server. All label sets are bounded and made
+// when the configuration is loaded, so that a rate over a series that has not
+// happened yet is 0 and not missing.
+type metrics struct {
+	registry   *prometheus.Registry
+	handshakes *prometheus.CounterVec // route, result
+	live       *prometheus.GaugeVec   // route
+	frames     *prometheus.CounterVec // route, from
+	messages   *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	requests   *prometheus.CounterVec // route, result
+	closes     *prometheus.CounterVec // code, side, cause
+	tlsErrors  prometheus.Counter
+	panics     prometheus.Counter
+	ready      prometheus.Gauge
+}
+
+// noRoute labels what was refused before a route was found.
+const noRoute = "-"
+
+func newMetrics(version string) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framegate_" + name, Help: help}, labels)
+	}
+	m := &metrics{
+		registry:   prometheus.NewRegistry(),
+		handshakes: counter("handshakes_total", "WebSocket handshakes by result.", "route", "result"),
+		requests:   counter("requests_total", "Plain HTTP requests by result.", "route", "result"),
+		frames:     counter("frames_total", "Frames relayed whole, by the side that sent them.", "route", "from"),
+		messages:   counter("messages_total", "Messages relayed whole, by the side that sent them.", "route", "from"),
+		bytes:      counter("payload_bytes_total", "Payload bytes of the frames relayed whole, by the side that sent them.", "route", "from"),
+		closes:     counter("closes_total", "Ended sessions by close code, the side that closed or is at fault, and cause.", "code", "side", "cause"),
+		live:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "framegate_connections", Help: "Live WebSocket connections."}, []string{"route"}),
+		tlsErrors:  prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
+		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_panics_total", Help: "Faults of the gateway that ended one session."}),
+		ready:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_ready", Help: "1 while new connections are welcome."}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.registry.MustRegister(m.handshakes, m.requests, m.frames, m.messages, m.bytes, m.closes, m.live, m.tlsErrors, m.panics, m.ready, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, result := range results() {
+		m.handshakes.WithLabelValues(noRoute, result)
+		m.requests.WithLabelValues(noRoute, result)
+	}
+	m.prepareCloses()
+	return m
+}
+
+// prepareCloses makes the series of every way in which a session can end with
+// the codes of the table; a code of the configuration's own is labelled by its
+// range.
+func (m *metrics) prepareCloses() {
+	for code := range frame.StatusCode(1016) {
+		if frame.ValidCode(code) || code == frame.NoCode {
+			for _, side := range []relay.Side{relay.Client, relay.Upstream} {
+				m.closes.WithLabelValues(codeLabel(code), side.String(), relay.PeerClosed.String())
+			}
+		}
+	}
+	var none relay.Codes
+	for _, c := range relay.Causes() {
+		for _, by := range relay.Blamed(c) {
+			r := relay.Result{Cause: c, By: by, Told: [2]frame.StatusCode{none.Code(c, by, relay.Client), none.Code(c, by, relay.Upstream)}}
+			m.closes.WithLabelValues(codeLabel(r.Main()), by.String(), c.String())
+		}
+	}
+}
+
+// closed counts an ended session.
+func (m *metrics) closed(r relay.Result) {
+	m.closes.WithLabelValues(codeLabel(r.Main()), r.By.String(), r.Cause.String()).Inc()
+}
+
+// codeLabel keeps the label set small: the registered codes stand for
+// themselves, those of libraries and applications for their thousand.
+func codeLabel(code frame.StatusCode) string {
+	switch {
+	case code == frame.NoCode:
+		return "none"
+	case code < 3000:
+		return strconv.Itoa(int(code))
+	case code < 4000:
+		return "3xxx"
+	}
+	return "4xxx"
+}
+
+// routeMeters are the series of one route, looked up once.
+type routeMeters struct {
+	metrics *metrics
+	name    string
+	live    prometheus.Gauge
+	from    [2]sideMeters
+}
+
+type sideMeters struct{ frames, messages, bytes prometheus.Counter }
+
+// route returns the meters of a route and makes its series.
+func (m *metrics) route(name string) *routeMeters {
+	r := &routeMeters{metrics: m, name: name, live: m.live.WithLabelValues(name)}
+	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
+		r.from[from] = sideMeters{
+			frames:   m.frames.WithLabelValues(name, from.String()),
+			messages: m.messages.WithLabelValues(name, from.String()),
+			bytes:    m.bytes.WithLabelValues(name, from.String()),
+		}
+	}
+	for _, result := range results() {
+		m.handshakes.WithLabelValues(name, result)
+		m.requests.WithLabelValues(name, result)
+	}
+	return r
+}
+
+// relayed counts what a session relayed.
+func (r *routeMeters) relayed(from relay.Side, more relay.Stats) {
+	m := &r.from[from]
+	m.frames.Add(float64(more.Frames))
+	m.messages.Add(float64(more.Messages))
+	m.bytes.Add(float64(more.Bytes))
+}

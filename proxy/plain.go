@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"context"
+	"log"
+	"net/http"
+	"net/http/httputil"
+
+	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/proxy/upstream"
+)
+
+// A plainProxy relays the requests of a route that are not WebSocket
+// handshakes: the pages of the application, its long polls and event streams.
+// They share the pool's connections, which never carry a WebSocket.
+type plainProxy struct {
+	pool  *upstream.Pool
+	proxy *httputil.ReverseProxy
+}
+
+func newPlainProxy(pool *upstream.Pool) *plainProxy {
+	p := &plainProxy{pool: pool}
+	p.proxy = &httputil.ReverseProxy{
+		Rewrite:       p.rewrite,
+		Transport:     pool.Transport(),
+		FlushInterval: -1, // whatever the upstream sends is sent on at once
+		ErrorLog:      log.New(discard{}, "", 0),
+		ErrorHandler:  p.failed,
+	}
+	return p
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// plainRequest is what the proxy's callbacks know of a request.
+type plainRequest struct {
+	path    string // canonical
+	failure error
+}
+
+type plainKey struct{}
+
+// serve relays one request whose path is canonical. It returns why it could
+// not.
+func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string) *refused {
+	state := &plainRequest{path: path}
+	p.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), plainKey{}, state)))
+	switch {
+	case state.failure == nil:
+		return nil
+	case r.Context().Err() != nil:
+		return refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+	}
+	return refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail(state.failure.Error())
+}
+
+// rewrite makes the request to the upstream. ReverseProxy has removed the
+// hop-by-hop fields and all that claims a forwarding before.
+func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
+	state := pr.In.Context().Value(plainKey{}).(*plainRequest)
+	u := *pr.In.URL
+	u.Scheme, u.Host, u.User = "http", p.pool.Order()[0].URLHost(), nil
+	u.Path, u.RawPath = canonicalURLPath(state.path)
+	pr.Out.URL = &u
+	pr.Out.Host = pr.In.Host
+	h := pr.Out.Header
+	for _, name := range []string{"Upgrade", "Forwarded", "X-Real-Ip", "Early-Data"} {
+		h.Del(name)
+	}
+	fwd := forwarded(pr.In)
+	h.Set("X-Forwarded-For", fwd.For)
+	h.Set("X-Forwarded-Proto", fwd.Proto)
+	h.Set("X-Forwarded-Host", fwd.Host)
+}
+
+// failed keeps the reason for serve, which answers. Where a body was under way
+// ReverseProxy ends the connection itself.
+func (p *plainProxy) failed(_ http.ResponseWriter, r *http.Request, err error) {
+	r.Context().Value(plainKey{}).(*plainRequest).failure = err
+}
+
+// forwarded is what upstreams are told of the client's hop.
+func forwarded(r *http.Request) handshake.Forwarded {
+	c := clientOf(r)
+	proto := "http"
+	if c.secure {
+		proto = "https"
+	}
+	return handshake.Forwarded{For: c.client.Addr().String(), Proto: proto, Host: r.Host}
+}

@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/framegate/framegate/proxy/handshake"
+)
+
+// The results of a request, as metrics and logs name them.
+const (
+	resultAccepted   = "accepted"
+	resultMalformed  = "malformed"
+	resultNoRoute    = "no_route"
+	resultMisdirect  = "misdirected"
+	resultPolicy     = "policy"
+	resultLimit      = "limit"
+	resultDraining   = "draining"
+	resultNotHTTP    = "http_denied"
+	resultNoUpstream = "upstream_unreachable"
+	resultBadReply   = "upstream_invalid"
+	resultRefused    = "upstream_refused"
+	resultClientGone = "client_gone"
+)
+
+func results() []string {
+	return []string{resultAccepted, resultMalformed, resultNoRoute, resultMisdirect, resultPolicy, resultLimit, resultDraining,
+		resultNotHTTP, resultNoUpstream, resultBadReply, resultRefused, resultClientGone}
+}
+
+// A refused is why a request was not served: what the client sees, and the
+// result under which it is counted.
+type refused struct {
+	*handshake.Refusal
+	result string
+	policy string // that refused, and its rule
+	rule   string
+}
+
+func refuse(status int, result, reason string) *refused {
+	return &refused{Refusal: &handshake.Refusal{Status: status, Reason: reason}, result: result}
+}
+
+// detail adds what only the log may know.
+func (r *refused) detail(d string) *refused {
+	r.Detail = d
+	return r
+}
+
+// with adds a header field of the answer.
+func (r *refused) with(name, value string) *refused {
+	r.Header = append(r.Header, [2]string{name, value})
+	return r
+}
+
+// write answers with constant text and ends the connection, so that nothing
+// the client sent after the refused request is taken for a request.
+func (r *refused) write(w http.ResponseWriter) {
+	h := w.Header()
+	clear(h)
+	for _, f := range r.Header {
+		h.Set(f[0], f[1])
+	}
+	body := r.Reason + "\n"
+	h.Set("Connection", "close")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(r.Status)
+	w.Write([]byte(body))
+}

@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/relay"
+	"github.com/framegate/framegate/proxy/upstream"
+)
+
+// A route is the compiled form of a RouteConfig.
+type route struct {
+	name     string
+	pool     *upstream.Pool
+	policy   *policy.Policy
+	limits   *relay.Limits
+	denyHTTP bool
+	deflate  bool
+	plain    *plainProxy
+	meters   *routeMeters
+}
+
+// A router finds the route of a request: the most specific host, then the
+// longest path. A host whose paths do not match is not looked for elsewhere.
+type router struct {
+	hosts     map[string]*paths // exact names
+	wildcards map[string]*paths // the rest of *.rest
+}
+
+// paths are the routes of one host.
+type paths struct {
+	exact    map[string]*route
+	prefixes []prefix // longest first
+}
+
+type prefix struct {
+	path  string // without the final slash
+	route *route
+}
+
+// add registers a route. It returns the name of the route that has this host
+// and path already, if any.
+func (r *router) add(host, path string, rt *route) (taken string) {
+	table, key := &r.hosts, host
+	if rest, ok := strings.CutPrefix(host, "*."); ok {
+		table, key = &r.wildcards, rest
+	}
+	if *table == nil {
+		*table = map[string]*paths{}
+	}
+	p := (*table)[key]
+	if p == nil {
+		p = &paths{exact: map[string]*route{}}
+		(*table)[key] = p
+	}
+	return p.add(path, rt)
+}
+
+func (p *paths) add(path string, rt *route) (taken string) {
+	base, ok := strings.CutSuffix(path, "/*")
+	if !ok {
+		if old := p.exact[path]; old != nil {
+			return old.name
+		}
+		p.exact[path] = rt
+		return ""
+	}
+	for _, old := range p.prefixes {
+		if old.path == base {
+			return old.route.name
+		}
+	}
+	p.prefixes = append(p.prefixes, prefix{base, rt})
+	slices.SortStableFunc(p.prefixes, func(a, b prefix) int { return cmp.Compare(len(b.path), len(a.path)) })
+	return ""
+}
+
+// find returns the route of a canonical host and path, or nil.
+func (r *router) find(host, path string) *route {
+	p := r.hosts[host]
+	if p == nil {
+		if _, rest, ok := strings.Cut(host, "."); ok {
+			p = r.wildcards[rest]
+		}
+	}
+	if p == nil {
+		return nil
+	}
+	if rt := p.exact[path]; rt != nil {
+		return rt
+	}
+	for _, pre := range p.prefixes {
+		if rest, ok := strings.CutPrefix(path, pre.path); ok && (rest == "" || rest[0] == '/') {
+			return pre.route
+		}
+	}
+	return nil
+}

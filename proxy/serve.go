@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/framegate/framegate/proxy/handshake"
+)
+
+const reasonNoUpstream = "upstream is not reachable"
+
+// serve is where each request of each listener begins. It takes the
+// configuration once; the request keeps it to its end.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	st := s.site.Load()
+	if handshake.IsUpgrade(r) {
+		s.upgrade(st, w, r)
+		return
+	}
+	s.plain(st, w, r)
+}
+
+// plain serves a request that is no handshake.
+func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
+	c := clientOf(r)
+	if c.chunked {
+		w.Header().Set("Connection", "close") // see headConn
+	}
+	rt, path, no := st.routePlain(r)
+	if no == nil && rt.denyHTTP {
+		no = refuse(http.StatusUpgradeRequired, resultNotHTTP, "a WebSocket handshake is wanted here").with("Upgrade", "websocket")
+	}
+	if no == nil {
+		no = rt.plain.serve(w, r, path)
+	}
+	if no == nil {
+		s.metrics.requests.WithLabelValues(rt.name, resultAccepted).Inc()
+		s.log.Debug("request", append(requestAttrs(r), "route", rt.name, "method", clean(r.Method))...)
+		return
+	}
+	name := routeName(rt)
+	s.metrics.requests.WithLabelValues(name, no.result).Inc()
+	s.logRefused(r, name, no)
+	no.write(w)
+}
+
+// routePlain finds the route and the canonical path of a plain request.
+func (st *site) routePlain(r *http.Request) (*route, string, *refused) {
+	if r.Method == http.MethodTrace {
+		return nil, "", refuse(http.StatusMethodNotAllowed, resultMalformed, "method not allowed").with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	for name := range r.Header {
+		if strings.ContainsAny(name, "_") {
+			return nil, "", refuse(http.StatusBadRequest, resultMalformed, "malformed request")
+		}
+	}
+	if r.Header.Get("Early-Data") == "1" {
+		return nil, "", refuse(http.StatusTooEarly, resultMalformed, "early data not accepted")
+	}
+	host, ok := handshake.CanonicalHost(r.Host)
+	if !ok {
+		return nil, "", refuse(http.StatusBadRequest, resultMalformed, "malformed host")
+	}
+	path, refusal := handshake.CanonicalPath(r.URL)
+	if refusal != nil {
+		return nil, "", &refused{Refusal: refusal, result: resultMalformed}
+	}
+	rt, no := st.route(clientOf(r), host, path)
+	return rt, path, no
+}
+
+// route finds the route of a canonical host and path. On TLS the name that the
+// certificate was chosen by must be the host (RFC 9110 §7.4): else a request
+// could borrow the admission of another site.
+func (st *site) route(c *headConn, host, path string) (*route, *refused) {
+	if c.secure && !strings.EqualFold(strings.TrimSuffix(c.tls, "."), host) {
+		return nil, refuse(http.StatusMisdirectedRequest, resultMisdirect, "misdirected request")
+	}
+	rt := st.router.find(host, path)
+	if rt == nil {
+		return nil, refuse(http.StatusNotFound, resultNoRoute, "not found")
+	}
+	return rt, nil
+}
+
+func routeName(rt *route) string {
+	if rt == nil {
+		return noRoute
+	}
+	return rt.name
+}
+
+// canonicalURLPath splits a canonical path into what net/url wants, so that it
+// is sent as it was matched.
+func canonicalURLPath(path string) (decoded, raw string) {
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return path, "" // a canonical path is always well-formed
+	}
+	return decoded, path
+}
+
+// logRefused writes the one line of a refusal.
+func (s *Server) logRefused(r *http.Request, route string, no *refused) {
+	attrs := append(requestAttrs(r), "route", route, "status", no.Status, "reason", no.Reason, "result", no.result)
+	if no.rule != "" {
+		attrs = append(attrs, "policy", no.policy, "rule", no.rule)
+	}
+	if no.Detail != "" {
+		attrs = append(attrs, "detail", clean(no.Detail))
+	}
+	s.log.Info("refused", attrs...)
+}

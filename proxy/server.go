@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/tlsmgr"
+)
+
+// A Server is a running gateway.
+type Server struct {
+	cfg       *Config
+	log       *slog.Logger
+	metrics   *metrics
+	site      atomic.Pointer[site]
+	certs     *tlsmgr.Manager
+	listeners []*listener
+	admin     *admin
+	sessions  sessions
+	draining  atomic.Bool
+}
+
+// New validates cfg and binds its listeners. Nothing is accepted before Start;
+// an error leaves nothing behind.
+func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version)}
+	var mistakes []error
+	report := func(path, format string, args ...any) {
+		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	}
+	st := compile(cfg, s.metrics, report, func(string, string, ...any) {})
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	s.site.Store(st)
+	if s.certs, err = tlsmgr.New(cfg.TLS, log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.unbind()
+		}
+	}()
+	for _, c := range cfg.Listeners {
+		var conf *tls.Config
+		if conf, err = s.certs.Listener(c.TLS, st.hosts, c.Protocols...); err != nil {
+			return nil, fmt.Errorf("listener %s: %w", c.Address, err)
+		}
+		l, err := newListener(s, c, conf)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", c.Address, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if cfg.Admin.Address != adminOff {
+		if s.admin, err = newAdmin(s, cfg.Admin.Address); err != nil {
+			return nil, fmt.Errorf("admin listener %s: %w", cfg.Admin.Address, err)
+		}
+	}
+	return s, nil
+}
+
+// unbind gives back what New took.
+func (s *Server) unbind() {
+	for _, l := range s.listeners {
+		l.close()
+	}
+	s.certs.Close()
+}
+
+// Start accepts connections.
+func (s *Server) Start() {
+	if s.admin != nil {
+		s.admin.start()
+		s.log.Info("listening", "address", s.admin.ln.Addr().String(), "for", "admin")
+	}
+	for i, l := range s.listeners {
+		l.start()
+		s.log.Info("listening", "address", l.ln.Addr().String(), "for", "clients", "tls", s.cfg.Listeners[i].TLS.Certificates)
+	}
+	s.metrics.ready.Set(1)
+}
+
+// Addrs are the addresses of the listeners, in the order of the configuration.
+func (s *Server) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(s.listeners))
+	for i, l := range s.listeners {
+		addrs[i] = l.ln.Addr()
+	}
+	return addrs
+}
+
+// Drain ends the gateway without harm: not ready at once, no new connections
+// after the delay, the live ones closed with 1001 over the window. It returns
+// when all have ended, or at the hard stop, or when ctx ends.
+func (s *Server) Drain(ctx context.Context, d DrainConfig) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(d.HardStop))
+	defer cancel()
+	s.metrics.ready.Set(0)
+	s.draining.Store(true)
+	s.log.Info("draining", "connections", len(s.sessions.list()), "delay", time.Duration(d.Delay).String(), "window", time.Duration(d.Window).String())
+	if d.Delay > 0 {
+		select {
+		case <-time.After(time.Duration(d.Delay)):
+		case <-ctx.Done():
+		}
+	}
+	for _, l := range s.listeners {
+		l.close()
+	}
+	s.sessions.drain(ctx, time.Duration(d.Window))
+	if s.sessions.wait(ctx) != nil {
+		s.log.Warn("ended before all connections had", "connections", len(s.sessions.list()))
+	}
+}
+
+// Close ends what Drain left and returns once every goroutine has ended.
+func (s *Server) Close() {
+	expired, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, l := range s.listeners {
+		l.close()
+	}
+	s.sessions.abort()
+	for _, l := range s.listeners {
+		l.wait(expired)
+	}
+	s.sessions.wait(context.Background())
+	if s.admin != nil {
+		s.admin.close()
+	}
+	for _, p := range s.site.Load().pools {
+		p.Close()
+	}
+	s.certs.Close()
+}
+
+// refusedHead counts and logs a request that net/http never saw.
+func (s *Server) refusedHead(c *headConn, r *handshake.Refusal) {
+	s.refusedEarly(c.client, r, resultMalformed)
+}
+
+func (s *Server) refusedEarly(client netip.AddrPort, r *handshake.Refusal, result string) {
+	s.metrics.requests.WithLabelValues(noRoute, result).Inc()
+	attrs := []any{"client", client.String(), "route", noRoute, "status", r.Status, "reason", r.Reason, "result", result}
+	if r.Detail != "" {
+		attrs = append(attrs, "detail", clean(r.Detail))
+	}
+	s.log.Info("refused", attrs...)
+}
+
+// tlsFailed counts a TLS handshake that failed. Who speaks HTTP to a TLS
+// listener is told so.
+func (s *Server) tlsFailed(client netip.AddrPort, err error, c net.Conn) {
+	s.metrics.tlsErrors.Inc()
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		r := &handshake.Refusal{Status: http.StatusBadRequest, Reason: "this port speaks TLS: use https or wss"}
+		c.Write(r.AppendHTTP1(nil))
+		lingerClose(c)
+	}
+	s.log.Debug("tls handshake failed", "client", client.String(), "error", clean(err.Error()))
+}
+
+// looksLikeHTTP recognises the first five bytes of a request.
+func looksLikeHTTP(b [5]byte) bool {
+	switch string(b[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "CONNE", "GET h":
+		return true
+	}
+	return false
+}

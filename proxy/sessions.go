@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/framegate/framegate/proxy/relay"
+)
+
+// A failer is a live session, whatever drives it.
+type failer interface {
+	Fail(relay.Cause)
+	Abort()
+}
+
+// sessions are the live ones. net/http knows nothing of them: its Shutdown
+// neither waits for hijacked connections nor ends them.
+type sessions struct {
+	mu    sync.Mutex
+	all   map[failer]struct{}
+	empty chan struct{} // closed while there are none and somebody waits
+}
+
+// enter adds a session until leave is called.
+func (s *sessions) enter(f failer) (leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[failer]struct{}{}
+	}
+	s.all[f] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.all, f)
+		if len(s.all) == 0 && s.empty != nil {
+			close(s.empty)
+			s.empty = nil
+		}
+	}
+}
+
+func (s *sessions) list() []failer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]failer, 0, len(s.all))
+	for f := range s.all {
+		list = append(list, f)
+	}
+	return list
+}
+
+// wait returns when there are no sessions, or ctx ends.
+func (s *sessions) wait(ctx context.Context) error {
+	s.mu.Lock()
+	if len(s.all) == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// drain ends all sessions, spread evenly over window in random order, so that
+// the clients do not all come back at once.
+func (s *sessions) drain(ctx context.Context, window time.Duration) {
+	list := s.list()
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	start := time.Now()
+	for i, f := range list {
+		at := start.Add(window * time.Duration(i) / time.Duration(len(list)))
+		if wait := time.Until(at); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+		}
+		f.Fail(relay.Drain)
+	}
+}
+
+// abort ends all sessions at once.
+func (s *sessions) abort() {
+	for _, f := range s.list() {
+		f.Abort()
+	}
+}

@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/proxy/upstream"
+)
+
+const (
+	upgradeTimeout = 15 * time.Second // from the request's head to our 101
+	replyTimeout   = 5 * time.Second  // for an upstream to answer the handshake
+	maxInterim     = 5                // 1xx answers before the 101
+	maxRefusalBody = 64 << 10         // of an upstream's refusal that is relayed
+)
+
+// upgrade takes a handshake through its journey (see doc.go). Until the
+// upstream's 101 is verified nothing is hijacked and no byte of the client is
+// sent on: whatever fails is answered as HTTP.
+func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
+	rt, offer, no := s.admit(st, r)
+	name := routeName(rt)
+	if no == nil {
+		var up *upgraded
+		up, no = s.dial(r, rt, offer)
+		switch {
+		case no != nil:
+		case up.refusal != nil:
+			s.metrics.handshakes.WithLabelValues(name, resultRefused).Inc()
+			s.log.Info("refused", append(requestAttrs(r), "route", name, "status", up.refusal.Status, "reason", "refused by the upstream",
+				"result", resultRefused, "upstream", up.server.String())...)
+			up.relayRefusal(w)
+			return
+		default:
+			s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
+			s.run(w, r, rt, offer, up)
+			return
+		}
+	}
+	s.metrics.handshakes.WithLabelValues(name, no.result).Inc()
+	s.logRefused(r, name, no)
+	no.write(w)
+}
+
+// admit decides whether a client may connect, without asking the upstream.
+func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *refused) {
+	c := clientOf(r)
+	if s.draining.Load() {
+		return nil, nil, refuse(http.StatusServiceUnavailable, resultDraining, "going away").with("Retry-After", "1")
+	}
+	if c.early > maxEarly {
+		return nil, nil, refuse(http.StatusBadRequest, resultMalformed, "too many bytes before the handshake was answered")
+	}
+	offer, refusal := handshake.ParseOffer(r)
+	if refusal != nil {
+		return nil, nil, &refused{Refusal: refusal, result: resultMalformed}
+	}
+	rt, no := st.route(c, offer.Host, offer.Path)
+	if no != nil {
+		return nil, nil, no
+	}
+	d := rt.policy.Admit(policy.Request{
+		Secure: c.secure, Host: offer.Host, Port: offer.Port, Origin: offer.Origin, HasOrigin: offer.HasOrigin,
+		HasCookie: offer.Header["Cookie"] != nil,
+	})
+	if !d.Allow {
+		no := refuse(d.Status, resultPolicy, d.Reason)
+		no.policy, no.rule = d.Policy, d.Rule
+		return rt, nil, no
+	}
+	return rt, offer, nil
+}
+
+// An upgraded is the upstream's side of a handshake.
+type upgraded struct {
+	server    *upstream.Server
+	conn      net.Conn
+	agreement handshake.Agreement
+	early     []byte // what the upstream sent behind its 101
+
+	refusal *handshake.Reply // instead: the upstream said no
+	head    []byte           // of the refusal, with what was read behind it
+}
+
+// dial opens a fresh connection to the first server that can be reached and
+// shakes hands with it. Once a server has been sent the request no other one
+// is tried: it may have acted on it.
+func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
+	ctx, cancel := context.WithTimeout(r.Context(), upgradeTimeout)
+	defer cancel()
+	var last error
+	for _, server := range rt.pool.Order() {
+		conn, err := server.Dial(ctx)
+		if err == nil {
+			return shake(ctx, server, conn, r, rt, offer)
+		}
+		last = err
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if r.Context().Err() != nil {
+		return nil, refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+	}
+	return nil, refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail(last.Error())
+}
+
+// shake sends the gateway's own handshake on conn and verifies the answer. The
+// connection is closed unless it is returned.
+func shake(ctx context.Context, server *upstream.Server, conn net.Conn, r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
+	// A client that leaves ends the wait.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	up, no := exchange(server, conn, r, rt, offer)
+	if !stop() && no == nil && up.refusal == nil {
+		no = refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+	}
+	if no != nil {
+		conn.Close()
+		if r.Context().Err() != nil {
+			no.result = resultClientGone
+		}
+		return nil, no
+	}
+	conn.SetDeadline(time.Time{})
+	return up, nil
+}
+
+// exchange writes the request and reads the head of the answer.
+func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
+	key, err := handshake.NewKey(rand.Reader)
+	if err != nil {
+		return nil, refuse(http.StatusInternalServerError, resultBadReply, "internal error").detail(err.Error())
+	}
+	conn.SetDeadline(time.Now().Add(replyTimeout))
+	if _, err := conn.Write(offer.AppendRequest(nil, key, forwarded(r), rt.deflate)); err != nil {
+		return nil, refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail("writing the handshake: " + err.Error())
+	}
+	reply, head, n, no := readReply(conn)
+	if no != nil {
+		return nil, no
+	}
+	up := &upgraded{server: server, conn: conn}
+	if reply.Status != http.StatusSwitchingProtocols {
+		up.refusal, up.head = reply, head
+		return up, nil
+	}
+	a, refusal := offer.Verify(key, reply)
+	if refusal != nil {
+		return nil, &refused{Refusal: refusal, result: resultBadReply}
+	}
+	up.agreement, up.early = a, head[n:]
+	return up, nil
+}
+
+// readReply reads up to the end of the first final head. It returns all that
+// was read from that head's first byte on, and the head's size.
+func readReply(conn net.Conn) (reply *handshake.Reply, b []byte, n int, no *refused) {
+	b = make([]byte, 0, 1024)
+	var scanner handshake.ReplyScanner
+	for interim := 0; ; {
+		reply, n, refusal := scanner.Scan(b)
+		switch {
+		case refusal != nil:
+			return nil, nil, 0, &refused{Refusal: refusal, result: resultBadReply}
+		case n > 0 && !reply.Interim():
+			return reply, b, n, nil
+		case n > 0:
+			if interim++; interim > maxInterim {
+				return nil, nil, 0, badReply("too many interim answers")
+			}
+			b, scanner = append(b[:0], b[n:]...), handshake.ReplyScanner{}
+			continue
+		}
+		if len(b) == cap(b) {
+			b = append(b, make([]byte, len(b))...)[:len(b)]
+		}
+		m, err := conn.Read(b[len(b):cap(b)])
+		b = b[:len(b)+m]
+		if m == 0 && err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil, nil, 0, badReply("connection ended before the answer")
+			}
+			return nil, nil, 0, badReply("reading the answer: " + err.Error())
+		}
+	}
+}
+
+func badReply(detail string) *refused {
+	return refuse(http.StatusBadGateway, resultBadReply, "bad answer from upstream").detail(detail)
+}
+
+// relayRefusal passes the upstream's answer on: its status, its end-to-end
+// fields and the start of its body.
+func (up *upgraded) relayRefusal(w http.ResponseWriter) {
+	defer up.conn.Close()
+	h := w.Header()
+	for name, values := range up.refusal.EndToEnd() {
+		h[name] = values
+	}
+	h.Del("Content-Length")
+	h.Set("Connection", "close")
+	up.conn.SetDeadline(time.Now().Add(replyTimeout))
+	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(up.head), up.conn)), nil)
+	if err != nil {
+		w.WriteHeader(up.refusal.Status)
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody))
+	if err != nil && len(body) == 0 {
+		body = nil
+	}
+	w.WriteHeader(up.refusal.Status)
+	w.Write(body)
+}
