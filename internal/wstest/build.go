@@ -48,7 +48,7 @@ func buildBinary() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	name, args := "framegate", []string{"build"}
+	name, args := "framegate", []string{"build", "-buildvcs=false"}
 	if RaceEnabled() {
 		name, args = "framegate-race", append(args, "-race")
 	}
