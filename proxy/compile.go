@@ -81,6 +81,9 @@ func compileListeners(all []ListenerConfig, report Report) {
 	seen := map[string]int{}
 	for i, c := range all {
 		at := prefixed(fmt.Sprintf("listeners[%d]", i), report)
+		if c.Address == "" { // reported as missing
+			continue
+		}
 		host, port, err := net.SplitHostPort(c.Address)
 		if err != nil || !validPort(port) {
 			at("address", "%q is not an address, want host:port such as :8443 or 127.0.0.1:8443", c.Address)

@@ -35,17 +35,10 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	doc, errs := strictyaml.Decode(file, data, lookup, cfg)
 	l := &loader{lookup: lookup, main: doc, owner: map[string]*strictyaml.Document{}, errs: errs}
 	l.policyFiles(cfg, filepath.Dir(file))
-	if len(errs) == 0 || cfg.Version == 1 {
-		// Wrong values are absent here; their absence is not to be reported again.
-		var more strictyaml.Errors
-		l.more = &more
-		compile(cfg, nil, l.report, l.warn)
-		if len(errs) == 0 {
-			l.errs = append(l.errs, more...)
-		} else {
-			l.errs = append(l.errs, elsewhere(more, errs)...)
-		}
-	}
+	var more strictyaml.Errors
+	l.more = &more
+	compile(cfg, nil, l.report, l.warn)
+	l.errs = append(l.errs, elsewhere(more, errs)...)
 	l.errs.Sort()
 	l.warnings.Sort()
 	return &Loaded{cfg, l.warnings}, l.errs.Err()
