@@ -30,13 +30,22 @@ type Client struct {
 // Dial opens a TCP connection, which the test's cleanup closes.
 func Dial(tb testing.TB, addr string) *Client {
 	tb.Helper()
-	conn, err := net.DialTimeout("tcp", addr, Patience)
+	c, err := TryDial(tb, addr)
 	if err != nil {
 		tb.Fatalf("dialling the gateway: %v", err)
 	}
+	return c
+}
+
+// TryDial is Dial for an address at which nobody may listen any more.
+func TryDial(tb testing.TB, addr string) (*Client, error) {
+	conn, err := net.DialTimeout("tcp", addr, Patience)
+	if err != nil {
+		return nil, err
+	}
 	c := NewClient(tb, conn)
 	c.tcp = conn.(*net.TCPConn)
-	return c
+	return c, nil
 }
 
 // NewClient wraps any connection as a raw client.

@@ -1,36 +1,16 @@
 package wstest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
 )
 
-// selfSigned returns a certificate for app.example.com.
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"app.example.com"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // tlsRecorder starts a recorder that reports the server names that it was asked for.
 func tlsRecorder(t *testing.T) (rec *Recorder, names chan string) {
 	t.Helper()
-	cert := selfSigned(t)
+	cert, _ := SelfSigned(t, "app.example.com")
 	names = make(chan string, 16)
 	return NewTLSRecorder(t, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		names <- h.ServerName
