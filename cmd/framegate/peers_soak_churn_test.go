@@ -10,13 +10,17 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The ways in which a short connection ends. A cut is the end of a side's TCP connection without a Close.
+// The ways in which a short connection ends. A cut is the end of a side's TCP connection without a Close. The gateway gathers a small
+// frame before it passes it on, so the other side of a cut inside of one is told as if it were between two frames; nothing can be told
+// after a part of a large frame.
 const (
-	churnClose        = iota // the client closes, the upstream answers
-	churnClientCut           // between two frames: the upstream is told 1001
-	churnClientHalf          // inside of a frame: the upstream's connection ends without a Close
-	churnUpstreamCut         // between two frames: the client is told 1011
-	churnUpstreamHalf        // inside of a frame: the client's connection ends without a Close
+	churnClose         = iota // the client closes, the upstream answers
+	churnClientCut            // between two frames: the upstream is told 1001
+	churnClientSmall          // inside of a small frame: the upstream is told 1001
+	churnClientLarge          // inside of a large frame: the upstream's connection ends without a Close
+	churnUpstreamCut          // between two frames: the client is told 1011
+	churnUpstreamSmall        // inside of a small frame: the client is told 1011
+	churnUpstreamLarge        // inside of a large frame: the client's connection ends without a Close
 	churnKinds
 )
 
@@ -64,22 +68,16 @@ func (s *soak) churnClient(l *link, kind int) error {
 			return err
 		}
 		return expectClose(l, 4000)
-	case churnClientHalf:
-		if err := l.sendHalf(); err != nil {
-			return err
-		}
-		fallthrough
-	case churnClientCut:
-		l.cut(resets(l))
-		return nil
+	case churnClientCut, churnClientSmall, churnClientLarge:
+		return l.breakOff(kind - churnClientCut)
 	}
 	if err := l.sendMessage(ws.OpText, []byte(churnAck), nil); err != nil {
 		return err
 	}
-	if kind == churnUpstreamCut {
-		return s.expectCut(l, 1011)
+	if kind == churnUpstreamLarge {
+		return expectSilence(l)
 	}
-	return expectSilence(l)
+	return s.expectCut(l, 1011)
 }
 
 // serveChurn is the upstream's end.
@@ -102,37 +100,33 @@ func (s *soak) serveChurn(l *link, kind int) error {
 			return err
 		}
 		return l.sendClose(4000, "bye")
-	case churnClientCut:
+	case churnClientCut, churnClientSmall:
 		return s.expectCut(l, 1001)
-	case churnClientHalf:
-		if resets(l) { // an RST may overtake the half frame, which makes it a cut between two frames, or not
-			l.next()
-			return nil
-		}
+	case churnClientLarge:
 		return expectSilence(l)
 	}
 	if err := expectText(l, churnAck); err != nil {
 		return err
 	}
-	if kind == churnUpstreamCut {
-		l.cut(resets(l))
-		return nil
-	}
-	if err := l.sendHalf(); err != nil {
-		return err
-	}
-	l.cut(false) // an RST could overtake the half frame
-	return nil
+	return l.breakOff(kind - churnUpstreamCut)
 }
 
 // churnMessages is how many messages a short connection carries, and resets whether it is cut with an RST. Both ends know.
-func churnMessages(l *link) uint64 { return l.sends.conn % 7 }
+func churnMessages(l *link) uint64 { return l.sends.conn % 11 }
 func resets(l *link) bool          { return l.sends.conn/churnKinds%2 == 1 }
 
-// sendHalf writes the start of a frame of 1,000 bytes, its header included.
-func (l *link) sendHalf() error {
-	frame := l.frame(ws.OpBinary, true, make([]byte, 1000))
-	return l.chop(frame[:500])
+// breakOff ends the TCP connection between two frames (0), inside of a small frame (1) or inside of a large one (2).
+func (l *link) breakOff(where int) error {
+	reset := resets(l)
+	if size := [...]int{0, 1000, 50_000}[where]; size > 0 {
+		frame := l.frame(ws.OpBinary, true, make([]byte, size))
+		if err := l.chop(frame[:size/2]); err != nil {
+			return err
+		}
+		reset = reset && where == 1 // an RST may overtake the half frame, after which no part of a large one may have been passed on
+	}
+	l.cut(reset)
+	return nil
 }
 
 func expectText(l *link, want string) error {

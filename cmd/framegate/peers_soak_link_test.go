@@ -148,7 +148,7 @@ func (l *link) sendClose(code ws.StatusCode, reason string) error {
 	return l.chop(l.frame(ws.OpClose, true, ws.NewCloseFrameBody(code, reason)))
 }
 
-// received event of a link.
+// linkEvent is what an end receives.
 type linkEvent struct {
 	op      ws.OpCode // OpText, OpBinary for a whole message; OpPing, OpPong, OpClose
 	payload []byte
@@ -203,7 +203,7 @@ func (l *link) accept(event linkEvent) error {
 	return nil
 }
 
-// reset ends the TCP connection with an RST, or with a FIN, but without a Close and without TLS's close_notify.
+// cut ends the TCP connection with an RST, or with a FIN, but without a Close and without TLS's close_notify.
 func (l *link) cut(reset bool) {
 	tcp := tcpOf(l.conn)
 	if reset {

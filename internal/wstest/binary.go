@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,7 +112,7 @@ func completeConfig(tb testing.TB, config, storage string) (full string, listene
 	}
 	if top.TLS.Storage.File == "" {
 		top.TLS.Storage.File = storage
-		add.WriteString("tls: {storage: {file: " + storage + "}}\n")
+		add.WriteString("tls: {storage: {file: " + strconv.Quote(storage) + "}}\n") // names of tests are in it
 	}
 	if top.Admin.Address == "" {
 		add.WriteString("admin: {address: \"127.0.0.1:0\"}\n")
