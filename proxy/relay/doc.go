@@ -1,0 +1,29 @@
+// Package relay is the session: what happens to the bytes of one WebSocket
+// connection between a client and an upstream, without any I/O.
+//
+// A driver feeds it what arrived (Feed, EOF, Gone), the time (Tick) and what
+// it wrote (Written), and after each of these calls drains Next, which says
+// what to do: write these bytes, stop reading, half-close, close. The session
+// reads no clock, starts no goroutine and keeps no descriptor, so every race
+// and every time-out of a connection can be written down as a test
+// (testdata/*.txt are such transcripts), and the goroutine driver and the
+// reactor behave alike.
+//
+// # What passes
+//
+// A frame that is relayed leaves as the bytes that came, header and masking
+// key included, in order, once. Consecutive frames of one read leave as one
+// span of the buffer that was fed; nothing is copied. Only a frame of at most
+// holdSize bytes that arrives in pieces is gathered first, so that a small
+// frame is relayed whole or not at all: then whatever goes wrong, a Close can
+// still follow. A larger frame streams; if it cannot be completed, the
+// connection to its receiver is reset, for inside a half-relayed frame no
+// Close may stand (RFC 6455 §5.4).
+//
+// Text is checked to be UTF-8 in place, through its mask, without unmasking.
+//
+// # How it ends
+//
+// Each cause has one row in the table of cause.go, which says what either side
+// is told. Every end, whoever began it, goes through end and settle.
+package relay

@@ -1,0 +1,208 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/framegate/framegate/proxy/frame"
+)
+
+// lost is the cause that a side ended without Close.
+func lost(side Side) Cause {
+	if side == Client {
+		return ClientLost
+	}
+	return UpstreamLost
+}
+
+// fail ends the session by c: at once, or once the messages under way are
+// complete.
+func (s *Session) fail(c Cause) {
+	if s.cause != None || s.stopping != None {
+		return
+	}
+	if !rows[c].graceful {
+		s.end(c, Gateway, "")
+		return
+	}
+	s.stopping, s.stopBy = c, s.now+s.limits.CloseTimeout
+	for i := range s.half {
+		if h := &s.half[i]; !h.streaming && !h.sequence.Open() {
+			h.await()
+		}
+	}
+}
+
+// end is the one place that ends a session. by is the side at fault, or
+// Gateway. reason overrides the cause's own. Where the session is ending
+// already, what follows is only its consequence: the first cause stays.
+func (s *Session) end(c Cause, by Side, reason string) {
+	if s.cause == None {
+		s.cause, s.by, s.reason = c, by, reason
+		if reason == "" {
+			s.reason = rows[c].reason
+		}
+	}
+	for _, side := range [2]Side{Client, Upstream} {
+		h := &s.half[side]
+		silent := h.eof && !h.gotClose // it has left: nothing is to be said
+		if !silent {
+			s.sendClose(side)
+		}
+		if side == by && rows[c].offender != 0 {
+			h.discard()
+		} else {
+			h.await()
+		}
+	}
+}
+
+// sendClose tells a side that the session ends, unless it has been told. What
+// it sent itself is its answer; else the cause decides.
+func (s *Session) sendClose(to Side) {
+	h := &s.half[to]
+	if h.sentClose || h.closed {
+		return
+	}
+	if s.midFrame(to) {
+		s.close(to, Abort)
+		return
+	}
+	code, reason := s.limits.Codes.Code(s.cause, s.by, to), s.reasonFor(to)
+	if s.cause == PeerClosed && h.gotClose {
+		code = h.closeCode
+	}
+	s.write(to, frame.AppendClose(nil, code, reason, s.key(to)))
+	s.told(to, code)
+}
+
+// reasonFor is what a side reads: the side at fault learns the rule, the other
+// one only that the connection ended.
+func (s *Session) reasonFor(to Side) string {
+	switch {
+	case s.cause == PeerClosed, s.cause == None:
+		return ""
+	case s.by == Gateway, s.by == to:
+		return s.reason
+	}
+	return rows[s.cause].reason
+}
+
+// told notes that a side was handed a Close and sets the time for its part.
+func (s *Session) told(to Side, code frame.StatusCode) {
+	h := &s.half[to]
+	h.sentClose, h.told, h.endAt = true, code, s.now+s.limits.CloseTimeout
+}
+
+// close ends the connection to a side, once.
+func (s *Session) close(side Side, how OpKind) {
+	h := &s.half[side]
+	if h.closed {
+		return
+	}
+	h.discard()
+	h.closed, h.endAt, h.pong, h.pending = true, 0, nil, 0
+	s.ops = append(s.ops, Op{Kind: how, Side: side})
+	if other := side.Other(); s.half[other].paused {
+		s.resume(other)
+	}
+}
+
+// discard throws away all further input.
+func (h *half) discard() {
+	h.phase = discarding
+	free(&h.hold)
+}
+
+// await skips frames until the side's Close. A frame that was being gathered
+// is skipped with the rest.
+func (h *half) await() {
+	if h.phase != relaying {
+		return
+	}
+	h.phase = awaiting
+	if h.hold != nil {
+		h.left = int64(h.hold.missing())
+		free(&h.hold)
+	}
+}
+
+// skip looks for the Close of a side whose messages are no longer relayed.
+func (h *half) skip(p []byte) {
+	for len(p) > 0 && h.phase == awaiting {
+		if h.left > 0 {
+			n := min(h.left, int64(len(p)))
+			p = p[n:]
+			h.left -= n
+		} else {
+			hdr, _, used, done, v := h.parser.Next(p)
+			p = p[used:]
+			switch {
+			case v != nil:
+				h.discard()
+				return
+			case !done:
+				return
+			}
+			h.header, h.left = hdr, hdr.Length
+		}
+		if h.left == 0 && h.header.OpCode == frame.OpClose {
+			h.gotClose = true
+			h.discard()
+		}
+	}
+}
+
+// settle draws the consequences of what has just changed: it sends late pongs,
+// completes a graceful end, and takes each side through its close.
+//
+// A server ends its TCP connection first (RFC 6455 §7.1.1). So after both
+// Close frames the client is half-closed and then awaited; the upstream, which
+// is a server, is awaited, unless it broke the protocol.
+func (s *Session) settle() {
+	s.answer(Client)
+	s.answer(Upstream)
+	if s.stopping != None && s.cause == None && s.half[Client].phase != relaying && s.half[Upstream].phase != relaying {
+		s.end(s.stopping, Gateway, "")
+	}
+	if s.cause == None {
+		return
+	}
+	for range 2 { // what closes one side may let the other one finish
+		for _, side := range [2]Side{Client, Upstream} {
+			s.finish(side)
+		}
+	}
+}
+
+// finish moves one side on towards its end.
+func (s *Session) finish(side Side) {
+	h, other := &s.half[side], &s.half[side.Other()]
+	if h.closed {
+		return
+	}
+	// The other side will not answer any more: the gateway does.
+	if h.gotClose && !h.sentClose && (other.closed || other.eof) {
+		s.sendClose(side)
+	}
+	if h.closed || h.pending > 0 {
+		return
+	}
+	switch {
+	case h.eof && (h.sentClose || !h.gotClose):
+		s.close(side, Close)
+	case h.sentClose && !h.shut && h.phase == discarding && (side == Client || !h.gotClose):
+		h.shut, h.endAt = true, s.now+s.limits.CloseTimeout
+		s.ops = append(s.ops, Op{Kind: HalfClose, Side: side})
+	}
+}
+
+// Abort resets both connections at once: the gateway has no time left.
+func (s *Session) Abort(now time.Time) {
+	s.advance(now)
+	if s.cause == None {
+		s.cause, s.by = Drain, Gateway
+		s.reason = rows[Drain].reason
+	}
+	s.close(Client, Abort)
+	s.close(Upstream, Abort)
+}

@@ -1,0 +1,301 @@
+package relay
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/framegate/framegate/proxy/frame"
+)
+
+// A Side is one of the two peers of a session.
+type Side uint8
+
+// The sides. Gateway is at fault where neither peer is.
+const (
+	Client Side = iota
+	Upstream
+	Gateway
+)
+
+// Other returns the opposite peer.
+func (s Side) Other() Side { return 1 - s }
+
+// String returns "client", "upstream" or "gateway".
+func (s Side) String() string { return [...]string{"client", "upstream", "gateway"}[s] }
+
+// OpKind says what an Op asks of the driver.
+type OpKind uint8
+
+// The operations.
+const (
+	Write     OpKind = iota + 1 // write Data to Side, after everything before it
+	Pause                       // stop reading Side
+	Resume                      // read Side again
+	HalfClose                   // end the writing direction of Side; all that was written has been taken
+	Close                       // close the connection to Side
+	Abort                       // reset the connection to Side; what was not written is lost
+)
+
+// An Op is one thing that the driver must do.
+type Op struct {
+	Kind OpKind
+	Side Side
+	Data []byte // of Write: valid until it was reported as Written, or the next Feed of the other side
+}
+
+// Stats counts what was relayed from one side.
+type Stats struct {
+	Frames   uint64 // data frames and control frames
+	Messages uint64
+	Bytes    uint64 // payload
+	Dropped  uint64 // control frames that were answered, expected or not wanted here
+}
+
+// A Result says how a session ended.
+type Result struct {
+	Cause  Cause
+	By     Side             // who sent Close or is at fault
+	Closed frame.StatusCode // what that side sent, where it sent Close
+	Reason string           // the gateway's own, constant; empty where a peer closed
+	Told   [2]frame.StatusCode
+}
+
+// Main is the code by which the end is known: what the closer sent, what a
+// side at fault was told, and else what the client was told. 0 is none.
+func (r Result) Main() frame.StatusCode {
+	switch {
+	case r.Cause == PeerClosed:
+		return r.Closed
+	case r.Cause == ClientLost, r.By == Upstream && rows[r.Cause].offender != 0:
+		return r.Told[Upstream]
+	}
+	return r.Told[Client]
+}
+
+// phase is what becomes of a side's input.
+type phase uint8
+
+const (
+	relaying   phase = iota
+	awaiting         // frames are skipped until its Close
+	discarding       // bytes are thrown away until it ends
+)
+
+// A half is one side of a session: as a sender, and as a receiver.
+type half struct {
+	// As a sender.
+	parser     frame.Parser
+	sequence   frame.Sequence
+	text       frame.UTF8
+	phase      phase
+	streaming  bool // the current frame is partly relayed
+	compressed bool // the current message
+	paused     bool
+	eof        bool // it sends no more bytes
+	gotClose   bool
+	pings      uint8 // relayed to it and not answered
+	pinged     bool  // by the gateway, and not answered
+	message    frame.OpCode
+	closeCode  frame.StatusCode // that it sent
+	header     frame.Header     // of the current frame
+	left       int64            // payload bytes of the current frame, streamed or skipped
+	hold       *buffer          // the current frame, gathered
+	spent      *buffer          // the frame before, handed out and perhaps not written yet
+	cut        [frame.MaxHeader]byte
+	fragments  int
+	size       uint64 // payload of the current message so far
+	frameAt    time.Duration
+	messageAt  time.Duration
+	pausedAt   time.Duration
+	heardAt    time.Duration
+	control    *rate.Limiter // made with the first control frame
+	stats      Stats
+
+	// As a receiver.
+	pending   int // bytes handed out and not written
+	wroteAt   time.Duration
+	pingAt    time.Duration
+	ping      [4]byte // payload of the gateway's latest ping
+	pong      []byte  // payload that it is owed; the latest only (RFC 6455 §5.5.3)
+	sentClose bool
+	shut      bool // half-closed
+	closed    bool
+	endAt     time.Duration // 0, or when its part of the close must be done
+	told      frame.StatusCode
+}
+
+// A Session relays one connection. It is not safe for concurrent use.
+type Session struct {
+	limits   *Limits
+	start    time.Time
+	now      time.Duration // since start, as are all times of a session
+	busyAt   time.Duration // of the latest relayed frame
+	deflate  bool
+	cause    Cause
+	by       Side
+	stopping Cause // a graceful end that waits for the messages under way
+	stopBy   time.Duration
+	reason   string
+	half     [2]half
+	ops      []Op
+	next     int
+	room     [2]Op
+}
+
+// New returns the session of a connection whose handshake is done. deflate
+// says that permessage-deflate was agreed. limits must not change afterwards.
+func New(limits *Limits, deflate bool, now time.Time) *Session {
+	s := &Session{limits: limits, start: now, deflate: deflate, by: Gateway}
+	s.ops = s.room[:0]
+	return s
+}
+
+// advance sets the session's time. A clock that steps back stands still.
+func (s *Session) advance(now time.Time) {
+	s.now = max(s.now, now.Sub(s.start))
+}
+
+// Feed takes bytes that arrived from a side.
+func (s *Session) Feed(from Side, p []byte, now time.Time) {
+	s.advance(now)
+	h := &s.half[from]
+	free(&h.spent)
+	h.heardAt, h.pinged = s.now, false
+	if h.phase == relaying {
+		p = p[s.walk(from, p):]
+	}
+	if h.phase == awaiting {
+		h.skip(p)
+	}
+	s.settle()
+}
+
+// EOF says that a side sends no more bytes; it may still read.
+func (s *Session) EOF(side Side, now time.Time) {
+	s.advance(now)
+	h := &s.half[side]
+	h.eof, h.pinged = true, false
+	if !h.gotClose {
+		s.end(lost(side), side, "")
+	}
+	s.settle()
+}
+
+// Gone says that the connection to a side is broken: it was reset, or a write
+// to it failed.
+func (s *Session) Gone(side Side, now time.Time) {
+	s.advance(now)
+	h := &s.half[side]
+	h.eof = true
+	s.close(side, Close)
+	s.end(lost(side), side, "")
+	s.settle()
+}
+
+// Fail ends the session from outside: a drain, a revoked permission, a fault.
+// Where the cause is a graceful one, the messages under way are completed
+// first, for CloseTimeout at most.
+func (s *Session) Fail(c Cause, now time.Time) {
+	s.advance(now)
+	s.fail(c)
+	s.settle()
+}
+
+// Written says that the driver has written n bytes to a side.
+func (s *Session) Written(to Side, n int, now time.Time) {
+	s.advance(now)
+	h, from := &s.half[to], &s.half[to.Other()]
+	if h.closed {
+		return
+	}
+	h.pending -= n
+	h.wroteAt = s.now
+	if h.pending == 0 {
+		free(&from.spent)
+	}
+	if from.paused && h.pending <= s.limits.LowWater {
+		s.resume(to.Other())
+	}
+	s.settle()
+}
+
+// Next returns the next operation. Every call that changes the session is
+// followed by calling Next until it returns false.
+func (s *Session) Next() (Op, bool) {
+	if s.next == len(s.ops) {
+		s.ops, s.next = s.room[:0], 0
+		s.room = [2]Op{}
+		return Op{}, false
+	}
+	op := s.ops[s.next]
+	s.next++
+	return op, true
+}
+
+// Done reports that both connections are closed.
+func (s *Session) Done() bool { return s.half[Client].closed && s.half[Upstream].closed }
+
+// Ended reports that the session has begun to end.
+func (s *Session) Ended() bool { return s.cause != None }
+
+// Paused reports that a side is not being read.
+func (s *Session) Paused(side Side) bool { return s.half[side].paused }
+
+// Stats returns what was relayed from a side so far.
+func (s *Session) Stats(from Side) Stats { return s.half[from].stats }
+
+// Result returns how the session ended.
+func (s *Session) Result() Result {
+	r := Result{Cause: s.cause, By: s.by, Reason: s.reason, Told: [2]frame.StatusCode{s.half[Client].told, s.half[Upstream].told}}
+	if s.cause == PeerClosed {
+		r.Closed = s.half[s.by].closeCode
+	}
+	return r
+}
+
+// write hands p out to be written to a side, unless no byte may follow there.
+func (s *Session) write(to Side, p []byte) {
+	h := &s.half[to]
+	if len(p) == 0 || h.sentClose || h.shut || h.closed {
+		return
+	}
+	if h.pending == 0 {
+		h.wroteAt = s.now
+	}
+	h.pending += len(p)
+	s.ops = append(s.ops, Op{Write, to, p})
+	if from := to.Other(); h.pending > s.limits.HighWater && !s.half[from].paused {
+		s.half[from].paused = true
+		s.half[from].pausedAt = s.now
+		s.ops = append(s.ops, Op{Kind: Pause, Side: from})
+	}
+}
+
+// resume reads a side again. Its clocks stood still meanwhile: what it could
+// not send is not held against it.
+func (s *Session) resume(side Side) {
+	h := &s.half[side]
+	stood := s.now - h.pausedAt
+	h.paused = false
+	h.frameAt += stood
+	h.messageAt += stood
+	h.pingAt += stood
+	h.heardAt = s.now
+	s.ops = append(s.ops, Op{Kind: Resume, Side: side})
+}
+
+// key returns the masking key for a frame that the gateway makes, or nil
+// towards a client (RFC 6455 §5.1).
+func (s *Session) key(to Side) *[4]byte {
+	if to == Client {
+		return nil
+	}
+	k := s.limits.Random()
+	return &k
+}
+
+// Sub returns what was relayed since an earlier reading.
+func (s Stats) Sub(before Stats) Stats {
+	return Stats{s.Frames - before.Frames, s.Messages - before.Messages, s.Bytes - before.Bytes, s.Dropped - before.Dropped}
+}

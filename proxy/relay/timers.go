@@ -1,0 +1,146 @@
+package relay
+
+import (
+	"math"
+	"time"
+)
+
+const never = time.Duration(math.MaxInt64)
+
+// Deadline returns when Tick must be called next, if nothing else happens
+// before. It is never zero.
+func (s *Session) Deadline() time.Time {
+	at := s.due(Client, s.due(Upstream, never))
+	switch {
+	case s.cause != None:
+	case s.stopping != None:
+		at = min(at, s.stopBy)
+	default:
+		at = min(at, after(s.busyAt, s.limits.IdleTimeout), after(0, s.limits.MaxLifetime))
+	}
+	if at == never {
+		at = s.now + time.Hour
+	}
+	return s.start.Add(at)
+}
+
+// Tick lets time pass.
+func (s *Session) Tick(now time.Time) {
+	s.advance(now)
+	for _, side := range [2]Side{Client, Upstream} {
+		s.tick(side)
+	}
+	if s.cause == None {
+		switch {
+		case s.stopping != None && s.now >= s.stopBy:
+			s.end(s.stopping, Gateway, "")
+		case s.now >= after(0, s.limits.MaxLifetime):
+			s.fail(Lifetime)
+		case s.now >= after(s.busyAt, s.limits.IdleTimeout):
+			s.fail(Idle)
+		}
+	}
+	s.settle()
+}
+
+// after is at + d, or never where there is no limit.
+func after(at, d time.Duration) time.Duration {
+	if d == 0 {
+		return never
+	}
+	return at + d
+}
+
+// due returns the earlier of at and what is due for a side.
+func (s *Session) due(side Side, at time.Duration) time.Duration {
+	h := &s.half[side]
+	if h.closed {
+		return at
+	}
+	if h.endAt > 0 {
+		at = min(at, h.endAt)
+	}
+	if h.pending > 0 {
+		at = min(at, after(h.wroteAt, s.limits.WriteTimeout))
+	}
+	if s.cause != None || h.paused {
+		return at
+	}
+	return min(at, s.silence(h), s.progress(h), s.assembly(h))
+}
+
+// silence is when a side must be pinged or has not answered.
+func (s *Session) silence(h *half) time.Duration {
+	if h.pinged {
+		return after(h.pingAt, s.limits.PongTimeout)
+	}
+	return after(h.heardAt, s.limits.PingInterval)
+}
+
+// progress is when the frame under way must have come further.
+func (s *Session) progress(h *half) time.Duration {
+	if s.limits.FrameGrace == 0 || h.phase != relaying {
+		return never
+	}
+	var got int64
+	switch {
+	case h.hold != nil:
+		got = int64(h.hold.n)
+	case h.left > 0:
+		got = h.header.Length - h.left
+	case !h.parser.Partial():
+		return never
+	}
+	at := h.frameAt + s.limits.FrameGrace
+	if s.limits.MinProgress > 0 {
+		at += time.Duration(float64(got) / float64(s.limits.MinProgress) * float64(time.Second))
+	}
+	return at
+}
+
+// assembly is when the message under way must be complete.
+func (s *Session) assembly(h *half) time.Duration {
+	if !h.sequence.Open() || h.phase != relaying {
+		return never
+	}
+	return after(h.messageAt, s.limits.AssemblyTimeout)
+}
+
+// tick acts on what is due for a side.
+func (s *Session) tick(side Side) {
+	h := &s.half[side]
+	if h.closed {
+		return
+	}
+	if h.endAt > 0 && s.now >= h.endAt {
+		how := Close
+		if h.pending > 0 {
+			how = Abort
+		}
+		s.close(side, how)
+		return
+	}
+	if h.pending > 0 && s.now >= after(h.wroteAt, s.limits.WriteTimeout) {
+		s.close(side, Abort)
+		s.end(Stalled, side, "")
+		return
+	}
+	if s.cause != None || h.paused {
+		return
+	}
+	switch {
+	case s.now >= s.progress(h):
+		s.end(Slow, side, reasonSlowFrame)
+	case s.now >= s.assembly(h):
+		s.end(Slow, side, reasonSlowMsg)
+	case s.now < s.silence(h):
+	case h.pinged:
+		s.end(NoPong, side, "")
+		h.endAt = s.now // it is deaf: nothing more is awaited of it
+	case s.midFrame(side):
+		// Silent while it receives a large frame: the ping waits one interval.
+		h.heardAt = s.now
+	default:
+		s.sendPing(side)
+	}
+}

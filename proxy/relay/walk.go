@@ -1,0 +1,238 @@
+package relay
+
+import "github.com/framegate/framegate/proxy/frame"
+
+// A verdict says what becomes of one whole frame.
+type verdict uint8
+
+const (
+	pass verdict = iota
+	drop
+	last // relayed, and nothing after it: a Close
+)
+
+// A walker takes one fed buffer through a side's frames. p[start:at] is what
+// was accepted and not handed out yet: frames that follow each other leave as
+// one span. Whatever must be written to the receiver before or instead of
+// them flushes that span first.
+type walker struct {
+	s         *Session
+	h         *half // the sender
+	from, to  Side
+	p         []byte
+	start, at int
+}
+
+// walk relays what it may of p, which came from a side, and returns how many
+// bytes it took: all of them, unless the side's phase changed on the way.
+func (s *Session) walk(from Side, p []byte) int {
+	w := walker{s: s, h: &s.half[from], from: from, to: from.Other(), p: p}
+	var v *frame.Violation
+	for w.at < len(p) && w.h.phase == relaying && v == nil {
+		switch {
+		case w.h.hold != nil:
+			v = w.gather()
+		case w.h.left > 0:
+			v = w.stream()
+		default:
+			v = w.frame()
+		}
+	}
+	w.flush()
+	if v != nil {
+		s.end(causeOf(v), from, v.Reason)
+	}
+	return w.at
+}
+
+// flush hands out what was accepted.
+func (w *walker) flush() {
+	w.s.write(w.to, w.p[w.start:w.at])
+	w.start = w.at
+}
+
+// skip passes n bytes over that are not relayed as they stand in p.
+func (w *walker) skip(n int) {
+	w.flush()
+	w.at += n
+	w.start = w.at
+}
+
+// frame reads a header and what there is of a small frame's payload.
+func (w *walker) frame() *frame.Violation {
+	h := w.h
+	if !h.parser.Partial() {
+		h.frameAt = w.s.now
+	}
+	hdr, raw, used, done, v := h.parser.Next(w.p[w.at:])
+	if !done {
+		w.skip(used)
+		return nil
+	}
+	if v == nil {
+		v = w.s.accept(w.from, hdr)
+	}
+	if v != nil {
+		return v
+	}
+	total := int64(len(raw)) + hdr.Length
+	whole := used == len(raw) // else its start came with an earlier buffer
+	switch {
+	case whole && total <= int64(len(w.p)-w.at) && total <= holdSize:
+		return w.inPlace(used, int(total))
+	case total <= holdSize:
+		w.skip(used)
+		h.hold = newBuffer(int(total))
+		h.hold.fill(raw)
+		return w.gather()
+	case whole:
+		w.at += used
+	default:
+		w.skip(used)
+		w.s.write(w.to, h.cut[:copy(h.cut[:], raw)])
+	}
+	h.left, h.streaming = hdr.Length, true
+	return nil
+}
+
+// inPlace decides on a frame of total bytes that stands whole at p[at:].
+func (w *walker) inPlace(header, total int) *frame.Violation {
+	verdict, v := w.s.decide(w.from, w.p[w.at+header:w.at+total], 0, true)
+	switch {
+	case v != nil:
+		return v
+	case verdict == drop:
+		w.skip(total)
+	default:
+		w.at += total
+	}
+	if verdict == last {
+		w.flush()
+		w.s.relayedClose(w.to)
+	}
+	return nil
+}
+
+// gather fills the held frame, and decides on it once it is whole.
+func (w *walker) gather() *frame.Violation {
+	h := w.h
+	seen := h.hold.n
+	w.skip(h.hold.fill(w.p[w.at:]))
+	raw := h.hold.bytes()
+	header := frame.HeaderSize(raw[1])
+	seen = max(seen, header)
+	verdict, v := w.s.decide(w.from, raw[header:], seen-header, h.hold.missing() == 0)
+	if v == nil && h.hold.missing() > 0 {
+		return nil
+	}
+	if v != nil || verdict == drop {
+		free(&h.hold)
+		return v
+	}
+	// Two held frames cannot end in one buffer, so spent is free here.
+	h.spent, h.hold = h.hold, nil
+	w.s.write(w.to, raw)
+	if verdict == last {
+		w.s.relayedClose(w.to)
+	}
+	return nil
+}
+
+// stream passes payload of a large frame on as it comes.
+func (w *walker) stream() *frame.Violation {
+	h := w.h
+	n := int(min(h.left, int64(len(w.p)-w.at)))
+	if !h.valid(w.p[w.at:w.at+n], h.header.Length-h.left, h.left == int64(n)) {
+		return frame.ErrUTF8
+	}
+	w.at += n
+	h.left -= int64(n)
+	if h.left == 0 {
+		h.streaming = false
+		w.s.relayed(w.from)
+	}
+	return nil
+}
+
+// accept holds the header of a side's next frame to the protocol and to the
+// limits, before any of its payload is looked at.
+func (s *Session) accept(from Side, hdr frame.Header) *frame.Violation {
+	h, shape := &s.half[from], &s.limits.From[from]
+	open := h.sequence.Open()
+	message, compressed, v := h.sequence.Next(hdr, frame.Rules{Masked: from == Client, Deflate: s.deflate})
+	if v != nil {
+		return v
+	}
+	h.header = hdr
+	if hdr.OpCode.IsControl() {
+		return nil
+	}
+	if !open {
+		h.message, h.compressed, h.text = message, compressed, frame.UTF8{}
+		h.fragments, h.size, h.messageAt = 0, 0, h.frameAt
+	}
+	h.fragments++
+	h.size += uint64(hdr.Length)
+	switch {
+	case shape.NoText && message == frame.OpText:
+		return errText
+	case shape.NoBinary && message == frame.OpBinary:
+		return errBinary
+	case uint64(hdr.Length) > shape.MaxFrame:
+		return errFrameSize
+	case h.size > shape.MaxMessage:
+		return errMessageSize
+	case h.fragments > shape.MaxFragments:
+		return errFragments
+	}
+	return nil
+}
+
+// decide looks at a small frame whose header was accepted. payload is what has
+// arrived of it, still masked, of which the first seen bytes were looked at
+// before. Until the frame is complete the verdict says nothing.
+func (s *Session) decide(from Side, payload []byte, seen int, complete bool) (verdict, *frame.Violation) {
+	h := &s.half[from]
+	if h.header.OpCode.IsControl() {
+		if !complete {
+			return drop, nil
+		}
+		var clear [frame.MaxControl]byte
+		return s.control(from, frame.Unmask(clear[:], payload, h.header, 0))
+	}
+	// Text fails at its first wrong byte, not only when the frame is complete.
+	if !h.valid(payload[seen:], int64(seen), complete) {
+		return drop, frame.ErrUTF8
+	}
+	if complete {
+		s.relayed(from)
+	}
+	return pass, nil
+}
+
+// valid checks the bytes p at offset of the current frame's payload. final
+// says that they end the frame.
+func (h *half) valid(p []byte, offset int64, final bool) bool {
+	if h.message != frame.OpText || h.compressed {
+		return true
+	}
+	if !h.text.Feed(p, h.header.Mask, offset) {
+		return false
+	}
+	return !final || !h.header.Fin || h.text.Complete()
+}
+
+// relayed counts a data frame that was relayed whole.
+func (s *Session) relayed(from Side) {
+	h := &s.half[from]
+	s.busyAt = s.now
+	h.stats.Frames++
+	h.stats.Bytes += uint64(h.header.Length)
+	if !h.header.Fin {
+		return
+	}
+	h.stats.Messages++
+	if s.stopping != None {
+		h.await()
+	}
+}
