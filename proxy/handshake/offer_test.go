@@ -151,7 +151,7 @@ func TestOffer(t *testing.T) {
 	o := mustTravel(t, with(t,
 		"GET => GET /w%73/a%20b?token=S3CRET&x=%2F HTTP/1.1",
 		"Host => Host: APP.Example.com:8443",
-		"Connection => Connection: keep-alive, Upgrade, X-Hop, TE",
+		"Connection => Connection: keep-alive, Upgrade, x-hOP, TE",
 		"Sec-WebSocket-Protocol: chat, bearer", "Sec-WebSocket-Protocol: v2",
 		"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame",
 		"Sec-WebSocket-Extensions: permessage-deflate",
@@ -359,6 +359,20 @@ func TestRecogniseRefuses(t *testing.T) {
 			_, refusal := ParseOffer(tc.r)
 			checkStatus(t, refusal, tc.status)
 		})
+	}
+}
+
+// TestOnlyHTTP11 has a handshake that is good but for its version, as HTTP/1.0 never upgrades.
+func TestOnlyHTTP11(t *testing.T) {
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.Replace(hs0, "HTTP/1.1", "HTTP/1.0", 1))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, refusal := ParseOffer(r)
+	checkStatus(t, refusal, 400)
+	r.Proto, r.ProtoMinor = "HTTP/1.1", 1
+	if _, refusal := ParseOffer(r); refusal != nil {
+		t.Errorf("refused: %v", refusal)
 	}
 }
 
