@@ -89,7 +89,7 @@ func introduce(out io.Writer, addr net.Addr) {
   Try     open the page twice and talk to yourself
           /close 4321 good bye    the application closes with its own code
           /die                    the application drops the connection: the page sees 1011
-          the button "Send too much": the gateway closes with 1009
+          the list "Try the gateway" does these and more: 1009, 1011, 4321
 
   Below is what the gateway decides for each connection. Ctrl-C ends.
 
