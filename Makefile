@@ -27,9 +27,9 @@ test: tools-for-tests
 	$(GO) vet ./...
 	$(GO) test -race ./...
 
-# What the tests of the binary need beside Go: Chromium, NSS's certutil to make it trust a root, Node.js and its packages.
+# What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector.
 tools-for-tests: $(PEERS)/node_modules/.package-lock.json
-	.ci/packages chromium:chromium certutil:libnss3-tools node:nodejs
+	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential
 
 $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 	.ci/node $(PEERS)
