@@ -39,6 +39,7 @@ type headConn struct {
 	pass    int64 // bytes that pass before the next head; -1: all
 	chunked bool  // the latest request has a chunked body
 	early   int   // bytes that came with the head of an Upgrade
+	lent    int   // bytes of the next head that net/http has already, 0 or 1
 
 	mu   sync.Mutex
 	busy bool      // a request is being answered
@@ -59,7 +60,10 @@ func (b *headBuffer) len() int { return b.to - b.from }
 // Read implements net.Conn for net/http.
 func (c *headConn) Read(p []byte) (int, error) {
 	if c.pass == 0 {
-		if err := c.readHead(); err != nil {
+		if !c.waiting() {
+			return c.ahead(p)
+		}
+		if err := c.readHead(p); err != nil {
 			return 0, err
 		}
 	}
@@ -83,30 +87,49 @@ func (c *headConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readHead waits for a whole request head and lets it, and its body, pass.
-func (c *headConn) readHead() error {
+// ahead serves net/http while it answers a request: it reads one byte then,
+// only to learn whether the client is still there. It gets that byte, but
+// nothing behind it before the head that it begins has passed.
+func (c *headConn) ahead(p []byte) (int, error) {
 	if c.buf == nil {
-		c.buf = headBuffers.Get().(*headBuffer)
-		c.buf.from, c.buf.to = 0, 0
-	} else if c.buf.from > 0 {
-		c.buf.to = copy(c.buf.b[:], c.buf.b[c.buf.from:c.buf.to])
-		c.buf.from = 0
+		if n, err := c.Conn.Read(p[:1]); n == 0 {
+			return 0, err
+		}
+		c.hold(p[:1])
 	}
+	p[0], c.lent = c.buf.b[c.buf.from], 1
+	return 1, nil
+}
+
+// hold keeps what was read.
+func (c *headConn) hold(p []byte) {
+	c.buf = headBuffers.Get().(*headBuffer)
+	c.buf.from, c.buf.to = 0, copy(c.buf.b[:], p)
+}
+
+// readHead waits for a whole request head and lets it, and its body, pass. The
+// first read goes to p, so that an idle connection holds no buffer.
+func (c *headConn) readHead(p []byte) error {
+	for c.buf == nil {
+		n, err := c.Conn.Read(p)
+		if n > 0 {
+			c.hold(p[:n])
+		} else if err != nil {
+			return err
+		}
+	}
+	c.buf.to = copy(c.buf.b[:], c.buf.b[c.buf.from:c.buf.to])
+	c.buf.from = 0
 	for {
-		if c.waiting() && c.buf.len() > 0 {
-			h, n, refusal := c.scanner.Scan(c.buf.b[:c.buf.to])
-			if refusal != nil {
-				return c.reject(refusal)
-			}
-			if n > 0 {
-				c.passed(h, n)
-				return nil
-			}
-			c.limit()
+		h, n, refusal := c.scanner.Scan(c.buf.b[:c.buf.to])
+		if refusal != nil {
+			return c.reject(refusal)
 		}
-		if c.buf.to == len(c.buf.b) {
-			return io.ErrNoProgress // a second request of this size while the first is being answered
+		if n > 0 {
+			c.passed(h, n)
+			return nil
 		}
+		c.limit()
 		n, err := c.Conn.Read(c.buf.b[c.buf.to:])
 		c.buf.to += n
 		if n == 0 && err != nil {
@@ -119,9 +142,10 @@ func (c *headConn) readHead() error {
 func (c *headConn) passed(h handshake.Head, n int) {
 	c.scanner = handshake.HeadScanner{}
 	c.chunked = h.Chunked
-	c.pass = int64(n) + h.BodyLength
+	c.pass = int64(n-c.lent) + h.BodyLength
+	c.buf.from, c.lent = c.lent, 0
 	if h.Upgrade || h.Chunked || string(h.Method) == "CONNECT" {
-		c.pass, c.early = -1, c.buf.len()-n
+		c.pass, c.early = -1, c.buf.to-n
 	}
 	c.mu.Lock()
 	c.busy, c.own = true, time.Time{}
@@ -129,9 +153,7 @@ func (c *headConn) passed(h handshake.Head, n int) {
 	c.mu.Unlock()
 }
 
-// waiting reports whether net/http waits for a request. While it answers one
-// it reads too, only to learn whether the client is still there: then nothing
-// may be passed on or refused.
+// waiting reports whether net/http waits for a request, and not answers one.
 func (c *headConn) waiting() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,7 +205,7 @@ func (c *headConn) deadline() error {
 
 // failed turns the end of a head's time into a refusal.
 func (c *headConn) failed(err error) error {
-	if c.waiting() && c.buf.len() > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.reject(&handshake.Refusal{Status: 408, Reason: "request took too long"})
 	}
 	return err

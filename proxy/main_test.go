@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A logBook keeps the lines of a log.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// lines returns the events with the given message.
+func (l *logBook) lines(t *testing.T, msg string) []map[string]any {
+	t.Helper()
+	var found []map[string]any
+	for text := range strings.Lines(l.String()) {
+		var line map[string]any
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatalf("log line %q: %v", text, err)
+		}
+		if line["msg"] == msg {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// newLog returns a logger at level debug and what it writes.
+func newLog() (*slog.Logger, *logBook) {
+	book := &logBook{}
+	return NewLogger(LogConfig{Level: "debug", Format: "json"}, book), book
+}
+
+// loadText writes files, of which the first is the configuration, and loads them.
+func loadText(t testing.TB, files ...string) (*Loaded, string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for i, text := range files {
+		name := "gateway.yaml"
+		if i > 0 {
+			name = fmt.Sprintf("policy%d.yaml", i)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loaded, err := Load(filepath.Join(dir, "gateway.yaml"), noEnvironment)
+	return loaded, dir, err
+}
+
+func noEnvironment(string) (string, bool) { return "", false }
+
+// oneRoute is a configuration of one plain listener and one route of app.example.com; more is further keys of the route.
+func oneRoute(server, more string) string {
+	return fmt.Sprintf(`version: 1
+listeners: [{address: "127.0.0.1:0", tls: {certificates: "off"}}]
+routes: [{name: app, hosts: [app.example.com], upstream: app%s}]
+upstreams: {app: {servers: ["%s"]}}
+admin: {address: "off"}
+`, more, server)
+}
+
+// A gateway is a running server of a test.
+type gateway struct {
+	*Server
+	log  *logBook
+	addr string // of the first listener
+}
+
+// startGateway runs a server with the given configuration until the test ends.
+func startGateway(t *testing.T, config string) *gateway {
+	t.Helper()
+	loaded, _, err := loadText(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, book := newLog()
+	s, err := New(loaded.Config, log, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	return &gateway{Server: s, log: book, addr: s.Addrs()[0].String()}
+}
