@@ -4,7 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
+
+	"github.com/framegate/framegate/internal/wstest"
 )
 
 const chromium = "/usr/bin/chromium" // where Debian's package puts it
@@ -50,6 +53,7 @@ func browserEnv(t *testing.T, root string) []string {
 }
 
 func TestChromium(t *testing.T) {
+	t.Parallel()
 	upstream, port := startUpstream(t, upstreamOptions{Deflate: true})
 	edge := newEdge(t, port)
 	root := ""
@@ -80,4 +84,19 @@ func TestChromium(t *testing.T) {
 	startUpstream(t, upstreamOptions{Deflate: true, Port: port})
 	browser.say("restarted")
 	browser.verdict(8)
+}
+
+// TestDemoInChromium runs `framegate demo` and does what it says on its page.
+func TestDemoInChromium(t *testing.T) {
+	t.Parallel()
+	storage := t.TempDir()
+	demo := wstest.StartCommand(t, "demo", "--listen", "localhost:0", "--storage", storage)
+	url := demo.WaitStdout(regexp.MustCompile(`https://localhost:[0-9]+`))[0]
+	browser := startPeer(t, "browser_demo.mjs", browserOptions{URL: url, Executable: chromium, Profile: t.TempDir()},
+		browserEnv(t, filepath.Join(storage, "internal", "root.crt"))...)
+	browser.verdict(5)
+	for _, code := range []string{"4321", "1011", "1009"} {
+		demo.WaitStdout(regexp.MustCompile(`(?m)^.*\b` + code + `\b.*$`))
+	}
+	demo.Stop()
 }

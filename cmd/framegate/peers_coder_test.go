@@ -156,6 +156,7 @@ func noise(size int, typ websocket.MessageType) []byte {
 }
 
 func TestCoderClient(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name     string
 		mode     websocket.CompressionMode
@@ -241,6 +242,7 @@ func testCoderEnds(ctx context.Context, t *testing.T, e *edge, mode websocket.Co
 
 // TestCoderUpstream runs the `ws` client against coder/websocket. (ws, coder) is the last of the four pairs.
 func TestCoderUpstream(t *testing.T) {
+	t.Parallel()
 	sizes := sizesTo(mib)
 	edge := newEdge(t, startCoderUpstream(t, websocket.CompressionContextTakeover))
 	client := startPeer(t, "client_ws.mjs", clientOptions{

@@ -25,6 +25,7 @@ func startUpstream(t *testing.T, options upstreamOptions) (*peer, int) {
 }
 
 func TestNodeClients(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, script string
 		deflate      bool
@@ -52,6 +53,7 @@ func TestNodeClients(t *testing.T) {
 }
 
 func TestSocketIO(t *testing.T) {
+	t.Parallel()
 	for name, deflate := range map[string]bool{"plain": false, "permessage-deflate": true} {
 		t.Run(name, func(t *testing.T) {
 			upstream := startPeer(t, "upstream_socketio.mjs", upstreamOptions{Deflate: deflate})

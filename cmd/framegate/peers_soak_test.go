@@ -53,6 +53,7 @@ type soak struct {
 // pieces, while further connections come and end in every way that a connection can end. Nothing may be lost, doubled, out of order
 // or changed, and afterwards the gateway holds no more goroutines and descriptors than before.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	duration := soakTime(t)
 	s := &soak{t: t, stop: make(chan struct{}), deadline: time.Now().Add(duration + soakSlack)}
 	var err error

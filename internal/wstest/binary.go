@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -220,24 +222,45 @@ func logLines(lines []string, msg string) []map[string]any {
 // process ends first or 30 s have passed.
 func (p *Process) WaitLogs(msg string, n int) []map[string]any {
 	p.tb.Helper()
+	var found []map[string]any
+	p.wait(&p.stderr, func(lines []string) bool {
+		found = logLines(lines, msg)
+		return len(found) >= n
+	}, func() string { return fmt.Sprintf("%d of %d log lines %q", len(found), n, msg) })
+	return found
+}
+
+// WaitStdout waits until standard output matches and returns the match with its groups. It fails the test as WaitLogs does.
+func (p *Process) WaitStdout(pattern *regexp.Regexp) []string {
+	p.tb.Helper()
+	var match []string
+	p.wait(&p.stdout, func(lines []string) bool {
+		match = pattern.FindStringSubmatch(strings.Join(lines, "\n"))
+		return match != nil
+	}, func() string { return fmt.Sprintf("no output that matches %v", pattern) })
+	return match
+}
+
+// wait waits until the lines of one stream satisfy enough; progress tells how far it came when that fails.
+func (p *Process) wait(l *outputLog, enough func(lines []string) bool, progress func() string) {
+	p.tb.Helper()
 	timeout := time.NewTimer(startTimeout)
 	defer timeout.Stop()
 	done := p.done
 	for {
-		lines, changed := p.stderr.snapshot()
-		found := logLines(lines, msg)
-		if len(found) >= n {
-			return found
+		lines, changed := l.snapshot()
+		if enough(lines) {
+			return
 		}
 		if done == nil {
-			p.tb.Fatalf("framegate ended with code %d after %d of %d log lines %q", p.cmd.ProcessState.ExitCode(), len(found), n, msg)
+			p.tb.Fatalf("framegate ended with code %d: %s", p.cmd.ProcessState.ExitCode(), progress())
 		}
 		select {
 		case <-changed:
 		case <-done:
 			done = nil // look once more: the last lines may have come just before the end
 		case <-timeout.C:
-			p.tb.Fatalf("%d of %d log lines %q within %v", len(found), n, msg, startTimeout)
+			p.tb.Fatalf("after %v: %s", startTimeout, progress())
 		}
 	}
 }

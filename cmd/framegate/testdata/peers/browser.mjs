@@ -1,14 +1,9 @@
 // Headless Chromium: the page through the gateway, its WebSocket, and what it is told when a connection ends. The Go test kills and
 // restarts the upstream when it is asked to.
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 import { check, done, emit, equal, nextLine, options, within } from './peer.mjs';
 
-const browser = await chromium.launchPersistentContext(options.profile, {
-  executablePath: options.executable,
-  args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-    '--disable-sync'],
-  timeout: 30_000,
-});
+const browser = await launch();
 const page = browser.pages()[0] ?? await browser.newPage();
 const complaints = [];
 page.on('pageerror', (err) => complaints.push(String(err)));
