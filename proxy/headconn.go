@@ -91,32 +91,33 @@ func (c *headConn) Read(p []byte) (int, error) {
 // only to learn whether the client is still there. It gets that byte, but
 // nothing behind it before the head that it begins has passed.
 func (c *headConn) ahead(p []byte) (int, error) {
-	if c.buf == nil {
-		if n, err := c.Conn.Read(p[:1]); n == 0 {
-			return 0, err
-		}
-		c.hold(p[:1])
+	if err := c.first(p[:1]); err != nil {
+		return 0, err
 	}
 	p[0], c.lent = c.buf.b[c.buf.from], 1
 	return 1, nil
 }
 
-// hold keeps what was read.
-func (c *headConn) hold(p []byte) {
-	c.buf = headBuffers.Get().(*headBuffer)
-	c.buf.from, c.buf.to = 0, copy(c.buf.b[:], p)
-}
-
-// readHead waits for a whole request head and lets it, and its body, pass. The
-// first read goes to p, so that an idle connection holds no buffer.
-func (c *headConn) readHead(p []byte) error {
+// first waits for the first byte of a head. It borrows the room for it from the
+// caller: most of its life a connection waits, and holds no buffer.
+func (c *headConn) first(room []byte) error {
 	for c.buf == nil {
-		n, err := c.Conn.Read(p)
-		if n > 0 {
-			c.hold(p[:n])
-		} else if err != nil {
+		n, err := c.Conn.Read(room)
+		switch {
+		case n > 0:
+			c.buf = headBuffers.Get().(*headBuffer)
+			c.buf.from, c.buf.to = 0, copy(c.buf.b[:], room)
+		case err != nil:
 			return err
 		}
+	}
+	return nil
+}
+
+// readHead waits for a whole request head and lets it, and its body, pass.
+func (c *headConn) readHead(p []byte) error {
+	if err := c.first(p[:1]); err != nil {
+		return err
 	}
 	c.buf.to = copy(c.buf.b[:], c.buf.b[c.buf.from:c.buf.to])
 	c.buf.from = 0

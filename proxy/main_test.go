@@ -10,8 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/framegate/framegate/internal/wstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,4 +110,16 @@ func startGateway(t *testing.T, config string) *gateway {
 	s.Start()
 	t.Cleanup(s.Close)
 	return &gateway{Server: s, log: book, addr: s.Addrs()[0].String()}
+}
+
+// waitFor waits until a condition holds, for as long as wstest's own waits.
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(wstest.Patience); !condition(); <-poll.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come within %v", what, wstest.Patience)
+		}
+	}
 }
