@@ -1,0 +1,99 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/framegate/framegate/internal/strictyaml"
+)
+
+// The limits that hold where no policy of a route names others.
+const (
+	defaultMaxFrame     = 1 << 20
+	defaultMaxMessage   = 1 << 20
+	defaultMaxFragments = 1024
+)
+
+// ShapeConfig limits the messages of one side. A limit that is not there is left to the route's other policies, then to its default.
+type ShapeConfig struct {
+	MaxFrame     strictyaml.Size `yaml:"max_frame" doc:"The largest payload of one frame, as it travels (perhaps compressed). A larger one ends the connection with code 1009. Default: 1MiB, or max_message if that is larger."`
+	MaxMessage   strictyaml.Size `yaml:"max_message" doc:"The largest message, all of its fragments together. A larger one ends the connection with code 1009. Default: 1MiB."`
+	MaxFragments int             `yaml:"max_fragments" min:"1" doc:"The largest number of frames in one message, empty ones included. More end the connection with code 1009. Default: 1024."`
+	Types        []string        `yaml:"types" enum:"text,binary" doc:"The message types that may pass. Another one ends the connection with code 1003. Default: text and binary."`
+}
+
+// Shape limits the messages that one side sends. No limit is ever 0 or "unlimited", and at least one type may pass.
+type Shape struct {
+	MaxFrame     int64 // payload bytes of one frame, as on the wire
+	MaxMessage   int64 // payload bytes of one message
+	MaxFragments int   // frames of one message, empty ones included
+	Text, Binary bool  // the message types that may pass
+}
+
+func (s Shape) anyType() bool { return s.Text || s.Binary }
+
+// validate reports what is wrong in one section; side is its key. Absent keys are zero here, and a zero that the file holds was refused when the
+// file was decoded.
+func (c *ShapeConfig) validate(side string, report Report) {
+	if c == nil {
+		return
+	}
+	if c.MaxFrame < 0 {
+		report(side+".max_frame", "max_frame is %d, want a size such as 64KiB", int64(c.MaxFrame))
+	}
+	if c.MaxMessage < 0 {
+		report(side+".max_message", "max_message is %d, want a size such as 64KiB", int64(c.MaxMessage))
+	}
+	if c.MaxFragments < 0 {
+		report(side+".max_fragments", "max_fragments is %d, want a number above zero", c.MaxFragments)
+	}
+	if c.Types != nil && len(c.Types) == 0 {
+		report(side+".types", "types is empty, want text, binary or both")
+	}
+	for i, name := range c.Types {
+		if name != "text" && name != "binary" {
+			report(indexed(side+".types", i), "unknown message type %q, want text or binary", name)
+		}
+	}
+}
+
+// combine takes the strictest of each limit over valid sections, of which any may be nil, and the default where none names it.
+func combine(sections []*ShapeConfig) Shape {
+	s := Shape{Text: true, Binary: true}
+	for _, c := range sections {
+		if c == nil {
+			continue
+		}
+		s.MaxFrame = stricter(s.MaxFrame, int64(c.MaxFrame))
+		s.MaxMessage = stricter(s.MaxMessage, int64(c.MaxMessage))
+		s.MaxFragments = stricter(s.MaxFragments, c.MaxFragments)
+		s.Text = s.Text && allowsType(c.Types, "text")
+		s.Binary = s.Binary && allowsType(c.Types, "binary")
+	}
+	if s.MaxMessage == 0 {
+		s.MaxMessage = defaultMaxMessage
+	}
+	if s.MaxFrame == 0 {
+		// Who raises the message limit alone means messages of one frame too.
+		s.MaxFrame = max(defaultMaxFrame, s.MaxMessage)
+	}
+	if s.MaxFragments == 0 {
+		s.MaxFragments = defaultMaxFragments
+	}
+	return s
+}
+
+// stricter returns the smaller limit, where 0 is none.
+func stricter[T int | int64](a, b T) T {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// allowsType says whether a list of types lets one pass; a list that is not there lets all pass.
+func allowsType(types []string, name string) bool {
+	return types == nil || slices.Contains(types, name)
+}
+
+func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
