@@ -12,8 +12,10 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 PEERS := cmd/framegate/testdata/peers
 
 FUZZTIME ?= 30s# for each fuzz target
+FUZZ ?= # a part of a target's name
 SOAKTIME ?= 60s# of traffic
 BENCH ?= ../shared/bench
+BENCHCONFIG ?= gateway.yaml# in $(BENCH)
 BENCHARGS ?= # such as -only echo-64 -rounds 1
 
 run:
@@ -35,12 +37,7 @@ $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 	.ci/node $(PEERS)
 
 fuzz:
-	for package in $$($(GO) list ./...); do
-	  for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do
-	    echo "== $$package $$target"
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"
-	  done
-	done
+	.ci/fuzz $(FUZZTIME) $(FUZZ)
 
 # 200 connections through the binary under the race detector.
 soak: tools-for-tests
@@ -49,7 +46,7 @@ soak: tools-for-tests
 # Side by side with nginx and HAProxy.
 bench: build
 	.ci/packages nginx:nginx haproxy:haproxy
-	cd $(BENCH) && $(GO) run . -gateway '$(CURDIR)/framegate run --config gateway.yaml' $(BENCHARGS)
+	cd $(BENCH) && $(GO) run . -gateway '$(CURDIR)/framegate run --config $(BENCHCONFIG)' $(BENCHARGS)
 
 lint:
 	unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 --no-run-if-empty gofmt -l)
