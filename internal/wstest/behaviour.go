@@ -53,6 +53,18 @@ func AcceptAnd(b []byte, lines ...string) Behaviour {
 	return func(u *Upstream) { u.Send(append(u.Switching(lines...), b...)) }
 }
 
+// AnswerClose is the behaviour that waits for a Close, echoes it and ends the connection, and takes no notice of anything else.
+func AnswerClose(u *Upstream) {
+	u.EachFrame(func(f Frame) bool {
+		if !f.IsClose() {
+			return true
+		}
+		u.Send(ServerFrame(0x88, f.Payload))
+		u.CloseWrite()
+		return false
+	})
+}
+
 // Silent is the behaviour of an upstream that never answers.
 func Silent(*Upstream) {}
 
