@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
@@ -38,8 +39,11 @@ type headConn struct {
 	scanner handshake.HeadScanner
 	pass    int64 // bytes that pass before the next head; -1: all
 	chunked bool  // the latest request has a chunked body
-	early   int   // bytes that came with the head of an Upgrade
+	upgrade bool  // the latest request asks for another protocol
+	early   int   // bytes that came with its head
 	lent    int   // bytes of the next head that net/http has already, 0 or 1
+
+	flooded atomic.Bool // more than maxEarly bytes came before the handshake was answered
 
 	mu   sync.Mutex
 	busy bool      // a request is being answered
@@ -69,6 +73,11 @@ func (c *headConn) Read(p []byte) (int, error) {
 	}
 	if c.pass > 0 && int64(len(p)) > c.pass {
 		p = p[:c.pass]
+	}
+	if c.upgrade && c.buf == nil {
+		if err := c.readEarly(); err != nil {
+			return 0, err
+		}
 	}
 	var n int
 	var err error
@@ -114,6 +123,26 @@ func (c *headConn) first(room []byte) error {
 	return nil
 }
 
+// readEarly reads what a client sends before its handshake is answered, of
+// which net/http takes one byte. A client that sends too much is refused: its
+// request ends as if it had gone, and upgrade sees why.
+func (c *headConn) readEarly() error {
+	b := headBuffers.Get().(*headBuffer)
+	n, err := c.Conn.Read(b.b[:maxEarly+1])
+	if n == 0 || n > maxEarly {
+		headBuffers.Put(b)
+		if n > 0 {
+			c.flooded.Store(true)
+			err = errFlooded
+		}
+		return err
+	}
+	b.from, b.to, c.buf = 0, n, b
+	return nil
+}
+
+var errFlooded = errors.New("too many bytes before the handshake was answered")
+
 // readHead waits for a whole request head and lets it, and its body, pass.
 func (c *headConn) readHead(p []byte) error {
 	if err := c.first(p[:1]); err != nil {
@@ -146,7 +175,7 @@ func (c *headConn) passed(h handshake.Head, n int) {
 	c.pass = int64(n-c.lent) + h.BodyLength
 	c.buf.from, c.lent = c.lent, 0
 	if h.Upgrade || h.Chunked || string(h.Method) == "CONNECT" {
-		c.pass, c.early = -1, c.buf.to-n
+		c.pass, c.upgrade, c.early = -1, h.Upgrade, c.buf.to-n
 	}
 	c.mu.Lock()
 	c.busy, c.own = true, time.Time{}

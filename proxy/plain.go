@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"log"
 	"net/http"
 	"net/http/httputil"
@@ -21,11 +22,12 @@ type plainProxy struct {
 func newPlainProxy(pool *upstream.Pool) *plainProxy {
 	p := &plainProxy{pool: pool}
 	p.proxy = &httputil.ReverseProxy{
-		Rewrite:       p.rewrite,
-		Transport:     pool.Transport(),
-		FlushInterval: -1, // whatever the upstream sends is sent on at once
-		ErrorLog:      log.New(discard{}, "", 0),
-		ErrorHandler:  p.failed,
+		Rewrite:        p.rewrite,
+		Transport:      pool.Transport(),
+		FlushInterval:  -1, // whatever the upstream sends is sent on at once
+		ErrorLog:       log.New(discard{}, "", 0),
+		ErrorHandler:   p.failed,
+		ModifyResponse: refuseUpgrade,
 	}
 	return p
 }
@@ -66,8 +68,10 @@ func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL = &u
 	pr.Out.Host = pr.In.Host
 	h := pr.Out.Header
-	for _, name := range []string{"Upgrade", "Forwarded", "X-Real-Ip", "Early-Data"} {
-		h.Del(name)
+	for name := range h {
+		if handshake.OwnField(name) {
+			delete(h, name)
+		}
 	}
 	fwd := forwarded(pr.In)
 	h.Set("X-Forwarded-For", fwd.For)
@@ -79,6 +83,16 @@ func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 // ReverseProxy ends the connection itself.
 func (p *plainProxy) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	r.Context().Value(plainKey{}).(*plainRequest).failure = err
+}
+
+// refuseUpgrade refuses a 101 that nobody asked for. ReverseProxy would not
+// close the connection.
+func refuseUpgrade(resp *http.Response) error {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return errors.New("upstream switches protocols unasked")
+	}
+	return nil
 }
 
 // forwarded is what upstreams are told of the client's hop.

@@ -31,14 +31,19 @@ func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 	name := routeName(rt)
 	if no == nil {
 		var up *upgraded
-		up, no = s.dial(r, rt, offer)
+		if up, no = s.dial(r, rt, offer); clientOf(r).flooded.Load() {
+			if no == nil {
+				up.conn.Close()
+			}
+			no = tooEarly()
+		}
 		switch {
 		case no != nil:
 		case up.refusal != nil:
 			s.metrics.handshakes.WithLabelValues(name, resultRefused).Inc()
 			s.log.Info("refused", append(requestAttrs(r), "route", name, "status", up.refusal.Status, "reason", "refused by the upstream",
 				"result", resultRefused, "upstream", up.server.String())...)
-			up.relayRefusal(w)
+			up.relayRefusal(w, r)
 			return
 		default:
 			s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
@@ -58,7 +63,7 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *re
 		return nil, nil, refuse(http.StatusServiceUnavailable, resultDraining, "going away").with("Retry-After", "1")
 	}
 	if c.early > maxEarly {
-		return nil, nil, refuse(http.StatusBadRequest, resultMalformed, "too many bytes before the handshake was answered")
+		return nil, nil, tooEarly()
 	}
 	offer, refusal := handshake.ParseOffer(r)
 	if refusal != nil {
@@ -78,6 +83,10 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *re
 		return rt, nil, no
 	}
 	return rt, offer, nil
+}
+
+func tooEarly() *refused {
+	return refuse(http.StatusBadRequest, resultMalformed, errFlooded.Error())
 }
 
 // An upgraded is the upstream's side of a handshake.
@@ -200,8 +209,10 @@ func badReply(detail string) *refused {
 
 // relayRefusal passes the upstream's answer on: its status, its end-to-end
 // fields and the start of its body.
-func (up *upgraded) relayRefusal(w http.ResponseWriter) {
+func (up *upgraded) relayRefusal(w http.ResponseWriter, r *http.Request) {
 	defer up.conn.Close()
+	// A client that leaves ends the reading.
+	defer context.AfterFunc(r.Context(), func() { up.conn.SetDeadline(time.Unix(1, 0)) })()
 	h := w.Header()
 	for name, values := range up.refusal.EndToEnd() {
 		h[name] = values

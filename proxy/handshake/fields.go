@@ -42,6 +42,16 @@ func claimsOrigin(name string) bool {
 	return hasPrefixFold(name, "x-forwarded-")
 }
 
+// OwnField reports whether a request's field, in canonical spelling, is for this hop or claims something about the hops before it: none of
+// these may be taken over into a request to an upstream, whatever Connection says. A plain request keeps its framing and its Te: trailers.
+func OwnField(name string) bool {
+	switch name {
+	case "Content-Length", "Transfer-Encoding", "Te", "Trailer":
+		return false
+	}
+	return hopByHop(name) || claimsOrigin(name) || name == "Early-Data"
+}
+
 // protected reports whether Connection may not name a field, in lower case: removing it would hide from the upstream what the gateway decided
 // on, or change the framing.
 func protected(lower string) bool {
