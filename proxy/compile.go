@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -134,17 +135,20 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)
 	}
-	for i, host := range c.Hosts {
-		if !validHost(host) {
-			report(fmt.Sprintf("hosts[%d]", i), "%q is not a host name, want one such as app.example.com or *.example.com, without port", host)
+	patterns := compilePaths(c.Paths, report)
+	for i, name := range c.Hosts {
+		host, ok := canonicalHost(name)
+		if !ok {
+			report(fmt.Sprintf("hosts[%d]", i), "%q is not a host name, want one such as app.example.com or *.example.com, without port", name)
 			continue
 		}
 		s.hosts = append(s.hosts, host)
-		for j, path := range c.Paths {
-			if i == 0 && !validPath(path) {
-				report(fmt.Sprintf("paths[%d]", j), "%q is not a path, want one such as /ws, or /ws/* for /ws and all below it", path)
-			} else if taken := s.router.add(host, path, rt); taken != "" {
-				report(fmt.Sprintf("paths[%d]", j), "%q of host %q belongs to route %q already", path, host, taken)
+		for j, pattern := range patterns {
+			if pattern == "" {
+				continue
+			}
+			if taken := s.router.add(host, pattern, rt); taken != "" {
+				report(fmt.Sprintf("paths[%d]", j), "%q of host %q belongs to route %q already", c.Paths[j], name, taken)
 			}
 		}
 	}
@@ -160,19 +164,49 @@ func unknown(report Report, path, what, name string, known []string) {
 	report(path, "unknown %s %q, want one of %s", what, name, strings.Join(known, ", "))
 }
 
-// validHost accepts canonical names and addresses, and one whole left label as
+// canonicalHost accepts names and addresses, and one whole left label as
 // wildcard.
-func validHost(host string) bool {
-	name, wild := strings.CutPrefix(host, "*.")
-	got, ok := handshake.CanonicalHost(name)
-	return ok && got == name && (!wild || strings.Contains(name, "."))
+func canonicalHost(name string) (host string, ok bool) {
+	rest, wild := strings.CutPrefix(name, "*.")
+	host, port, ok := handshake.CanonicalAuthority(rest)
+	if !ok || port != "" || wild && !strings.Contains(rest, ".") {
+		return "", false
+	}
+	if wild {
+		host = "*." + host
+	}
+	return host, true
 }
 
-// validPath accepts what a canonical path can match.
-func validPath(path string) bool {
-	base := strings.TrimSuffix(path, "/*")
-	return strings.HasPrefix(path, "/") && !strings.ContainsAny(base, "*?#%\\; ") && !strings.Contains(base, "//") &&
-		base != "/." && base != "/.." && !strings.Contains(base+"/", "/./") && !strings.Contains(base+"/", "/../")
+// compilePaths returns the paths in the spelling in which those of requests are
+// matched, and "" in the place of a mistake.
+func compilePaths(paths []string, report Report) []string {
+	patterns := make([]string, len(paths))
+	for i, path := range paths {
+		var ok bool
+		if patterns[i], ok = canonicalPattern(path); !ok {
+			report(fmt.Sprintf("paths[%d]", i), "%q is not a path, want one such as /ws, or /ws/* for /ws and all below it", path)
+		}
+	}
+	return patterns
+}
+
+func canonicalPattern(path string) (pattern string, ok bool) {
+	base, wild := strings.CutSuffix(path, "/*")
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(base, "*?#% ") || wild && strings.HasSuffix(base, "/") {
+		return "", false
+	}
+	if base == "" {
+		return path, true
+	}
+	pattern, refusal := handshake.CanonicalPath(&url.URL{Path: base})
+	if refusal != nil {
+		return "", false
+	}
+	if wild {
+		pattern += "/*"
+	}
+	return pattern, true
 }
 
 // compileLimits makes what the sessions of a route share.

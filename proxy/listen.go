@@ -50,6 +50,8 @@ func newListener(s *Server, cfg ListenerConfig, conf *tls.Config) (*listener, er
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    handshake.MaxHead,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// OPTIONS * is for the routes too: none has that path.
+		DisableGeneralOptionsHandler: true,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},

@@ -27,7 +27,7 @@ func newPlainProxy(pool *upstream.Pool) *plainProxy {
 		FlushInterval:  -1, // whatever the upstream sends is sent on at once
 		ErrorLog:       log.New(discard{}, "", 0),
 		ErrorHandler:   p.failed,
-		ModifyResponse: refuseUpgrade,
+		ModifyResponse: beforeAnswer,
 	}
 	return p
 }
@@ -66,7 +66,6 @@ func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 	u.Scheme, u.Host, u.User = "http", p.pool.Order()[0].URLHost(), nil
 	u.Path, u.RawPath = canonicalURLPath(state.path)
 	pr.Out.URL = &u
-	pr.Out.Host = pr.In.Host
 	h := pr.Out.Header
 	for name := range h {
 		if handshake.OwnField(name) {
@@ -74,6 +73,7 @@ func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	fwd := forwarded(pr.In)
+	pr.Out.Host = fwd.Host
 	h.Set("X-Forwarded-For", fwd.For)
 	h.Set("X-Forwarded-Proto", fwd.Proto)
 	h.Set("X-Forwarded-Host", fwd.Host)
@@ -85,12 +85,16 @@ func (p *plainProxy) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	r.Context().Value(plainKey{}).(*plainRequest).failure = err
 }
 
-// refuseUpgrade refuses a 101 that nobody asked for. ReverseProxy would not
-// close the connection.
-func refuseUpgrade(resp *http.Response) error {
+// beforeAnswer refuses a 101 that nobody asked for, of which ReverseProxy would
+// not close the connection. After a chunked body it says that the connection
+// ends (see headConn); what was said before, interim answers have cleared.
+func beforeAnswer(resp *http.Response) error {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body.Close()
 		return errors.New("upstream switches protocols unasked")
+	}
+	if clientOf(resp.Request).chunked {
+		resp.Header.Set("Connection", "close")
 	}
 	return nil
 }
@@ -102,5 +106,9 @@ func forwarded(r *http.Request) handshake.Forwarded {
 	if c.secure {
 		proto = "https"
 	}
-	return handshake.Forwarded{For: c.client.Addr().String(), Proto: proto, Host: r.Host}
+	host, port, _ := handshake.CanonicalAuthority(r.Host) // it has found a route
+	if port != "" {
+		host += ":" + port
+	}
+	return handshake.Forwarded{For: c.client.Addr().String(), Proto: proto, Host: host}
 }

@@ -23,16 +23,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // plain serves a request that is no handshake.
 func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
-	c := clientOf(r)
-	if c.chunked {
-		w.Header().Set("Connection", "close") // see headConn
-	}
 	rt, path, no := st.routePlain(r)
 	if no == nil && rt.denyHTTP {
 		no = refuse(http.StatusUpgradeRequired, resultNotHTTP, "a WebSocket handshake is wanted here").with("Upgrade", "websocket")
 	}
 	if no == nil {
-		no = rt.plain.serve(w, r, path)
+		no = s.relayPlain(rt, w, r, path)
 	}
 	if no == nil {
 		s.metrics.requests.WithLabelValues(rt.name, resultAccepted).Inc()
@@ -43,6 +39,27 @@ func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	s.metrics.requests.WithLabelValues(name, no.result).Inc()
 	s.logRefused(r, name, no)
 	no.write(w)
+}
+
+// relayPlain has a request relayed. Where an answer is cut on its way,
+// ReverseProxy panics, by which net/http ends the connection: that is counted
+// in passing.
+func (s *Server) relayPlain(rt *route, w http.ResponseWriter, r *http.Request, path string) *refused {
+	cut := true
+	defer func() {
+		if !cut {
+			return
+		}
+		no := refuse(http.StatusBadGateway, resultBadReply, "answer was cut")
+		if r.Context().Err() != nil {
+			no.result = resultClientGone
+		}
+		s.metrics.requests.WithLabelValues(rt.name, no.result).Inc()
+		s.logRefused(r, rt.name, no)
+	}()
+	no := rt.plain.serve(w, r, path)
+	cut = false
+	return no
 }
 
 // routePlain finds the route and the canonical path of a plain request.
