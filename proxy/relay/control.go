@@ -26,6 +26,7 @@ func (s *Session) control(from Side, payload []byte) (verdict, *frame.Violation)
 				h.pong = []byte{}
 			}
 			h.stats.Dropped++
+			s.busyAt = s.now
 			s.answer(from)
 			return drop, nil
 		}
@@ -38,14 +39,15 @@ func (s *Session) control(from Side, payload []byte) (verdict, *frame.Violation)
 			h.stats.Dropped++
 			return drop, nil
 		}
+		if h.pings > 0 { // as many as the other side may send pings
+			h.pings--
+			break
+		}
 		if !s.mayControl(h) {
 			return drop, errControlRate
 		}
-		if h.pings == 0 {
-			h.stats.Dropped++ // unsolicited: nobody waits for it
-			return drop, nil
-		}
-		h.pings--
+		h.stats.Dropped++ // unsolicited: nobody waits for it
+		return drop, nil
 	}
 	s.busyAt = s.now
 	h.stats.Frames++
@@ -80,13 +82,17 @@ func (s *Session) peerClose(from Side, payload []byte) (verdict, *frame.Violatio
 
 // relayedClose notes that a side was handed the other's Close.
 func (s *Session) relayedClose(to Side) {
-	if h := &s.half[to]; !h.sentClose && !h.closed {
+	if h := &s.half[to]; !h.sentClose && h.then == 0 && !h.broken && !h.closed {
 		s.told(to, s.half[to.Other()].closeCode)
 	}
 }
 
-// midFrame reports that the bytes written to a side end inside a frame.
-func (s *Session) midFrame(to Side) bool { return s.half[to.Other()].streaming }
+// midFrame reports that the bytes written to a side end inside a frame, or
+// that this is not known.
+func (s *Session) midFrame(to Side) bool {
+	from := &s.half[to.Other()]
+	return from.streaming || from.torn
+}
 
 // answer sends a side the pong that it is owed, once it is not amid a frame.
 func (s *Session) answer(to Side) {

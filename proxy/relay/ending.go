@@ -17,19 +17,27 @@ func lost(side Side) Cause {
 // fail ends the session by c: at once, or once the messages under way are
 // complete.
 func (s *Session) fail(c Cause) {
-	if s.cause != None || s.stopping != None {
-		return
-	}
-	if !rows[c].graceful {
+	switch {
+	case s.cause != None:
+	case rows[c].offender != 0:
+		s.end(c, Client, "")
+	case !rows[c].graceful:
 		s.end(c, Gateway, "")
-		return
+	case s.stopping == None:
+		s.stopping, s.stopBy = c, s.now+s.limits.CloseTimeout
 	}
-	s.stopping, s.stopBy = c, s.now+s.limits.CloseTimeout
-	for i := range s.half {
-		if h := &s.half[i]; !h.streaming && !h.sequence.Open() {
-			h.await()
-		}
-	}
+}
+
+// mayStop reports that a graceful end need not wait any longer: no message is
+// under way. Until then control frames and Closes are relayed still.
+func (s *Session) mayStop() bool {
+	return s.stopping != None && s.cause == None && !s.half[Client].underWay() && !s.half[Upstream].underWay()
+}
+
+// underWay reports that a side has begun a message or a frame that is to be
+// relayed, and not ended it.
+func (h *half) underWay() bool {
+	return h.phase == relaying && (h.streaming || h.hold != nil || h.parser.Partial() || h.sequence.Open())
 }
 
 // end is the one place that ends a session. by is the side at fault, or
@@ -44,11 +52,9 @@ func (s *Session) end(c Cause, by Side, reason string) {
 	}
 	for _, side := range [2]Side{Client, Upstream} {
 		h := &s.half[side]
-		silent := h.eof && !h.gotClose // it has left: nothing is to be said
-		if !silent {
-			s.sendClose(side)
-		}
-		if side == by && rows[c].offender != 0 {
+		s.sendClose(side)
+		// After a fault nothing is certain about what was parsed so far.
+		if c == Internal || side == by && rows[c].offender != 0 {
 			h.discard()
 		} else {
 			h.await()
@@ -57,14 +63,18 @@ func (s *Session) end(c Cause, by Side, reason string) {
 }
 
 // sendClose tells a side that the session ends, unless it has been told. What
-// it sent itself is its answer; else the cause decides.
+// it sent itself is its answer; else the cause decides. Inside a frame nothing
+// can be told: the connection is reset, behind what was handed out before.
 func (s *Session) sendClose(to Side) {
 	h := &s.half[to]
-	if h.sentClose || h.closed {
+	switch {
+	case h.sentClose, h.then != 0, h.broken, h.closed:
 		return
-	}
-	if s.midFrame(to) {
-		s.close(to, Abort)
+	case s.midFrame(to):
+		h.then, h.endAt = Abort, s.now+s.limits.CloseTimeout
+		return
+	case h.eof && !h.gotClose: // it has left: it only takes what was handed out before
+		h.then, h.endAt = Close, s.now+s.limits.CloseTimeout
 		return
 	}
 	code, reason := s.limits.Codes.Code(s.cause, s.by, to), s.reasonFor(to)
@@ -100,7 +110,7 @@ func (s *Session) close(side Side, how OpKind) {
 		return
 	}
 	h.discard()
-	h.closed, h.endAt, h.pong, h.pending = true, 0, nil, 0
+	h.closed, h.paused, h.endAt, h.pong, h.pending = true, false, 0, nil, 0
 	s.ops = append(s.ops, Op{Kind: how, Side: side})
 	if other := side.Other(); s.half[other].paused {
 		s.resume(other)
@@ -153,7 +163,7 @@ func (h *half) skip(p []byte) {
 }
 
 // settle draws the consequences of what has just changed: it sends late pongs,
-// completes a graceful end, and takes each side through its close.
+// begins a graceful end, and takes each side through its close.
 //
 // A server ends its TCP connection first (RFC 6455 §7.1.1). So after both
 // Close frames the client is half-closed and then awaited; the upstream, which
@@ -161,7 +171,7 @@ func (h *half) skip(p []byte) {
 func (s *Session) settle() {
 	s.answer(Client)
 	s.answer(Upstream)
-	if s.stopping != None && s.cause == None && s.half[Client].phase != relaying && s.half[Upstream].phase != relaying {
+	if s.mayStop() {
 		s.end(s.stopping, Gateway, "")
 	}
 	if s.cause == None {
@@ -180,15 +190,16 @@ func (s *Session) finish(side Side) {
 	if h.closed {
 		return
 	}
-	// The other side will not answer any more: the gateway does.
-	if h.gotClose && !h.sentClose && (other.closed || other.eof) {
+	// Nothing of the other side is relayed any more, so neither is its answer:
+	// the gateway answers.
+	if h.gotClose && other.phase != relaying {
 		s.sendClose(side)
 	}
-	if h.closed || h.pending > 0 {
-		return
-	}
 	switch {
-	case h.eof && (h.sentClose || !h.gotClose):
+	case h.pending > 0:
+	case h.then != 0:
+		s.close(side, h.then)
+	case h.broken, h.eof && h.sentClose:
 		s.close(side, Close)
 	case h.sentClose && !h.shut && h.phase == discarding && (side == Client || !h.gotClose):
 		h.shut, h.endAt = true, s.now+s.limits.CloseTimeout
@@ -200,8 +211,11 @@ func (s *Session) finish(side Side) {
 func (s *Session) Abort(now time.Time) {
 	s.advance(now)
 	if s.cause == None {
-		s.cause, s.by = Drain, Gateway
-		s.reason = rows[Drain].reason
+		s.cause = Drain
+		if s.stopping != None {
+			s.cause = s.stopping
+		}
+		s.reason = rows[s.cause].reason
 	}
 	s.close(Client, Abort)
 	s.close(Upstream, Abort)

@@ -13,7 +13,7 @@ type Limits struct {
 	PongTimeout     time.Duration // how long it may then stay silent
 	IdleTimeout     time.Duration // without a frame in either direction; the gateway's own pings do not count
 	MaxLifetime     time.Duration // of the session
-	CloseTimeout    time.Duration // for the peer's part of a close, then TCP ends
+	CloseTimeout    time.Duration // for the peer's part of a close, then TCP ends; there is always such a limit
 	WriteTimeout    time.Duration // without the peer taking any byte that was written to it
 	AssemblyTimeout time.Duration // from the first to the last fragment of a message
 	FrameGrace      time.Duration // for a header; afterwards a frame needs MinProgress

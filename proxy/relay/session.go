@@ -41,7 +41,7 @@ const (
 type Op struct {
 	Kind OpKind
 	Side Side
-	Data []byte // of Write: valid until it was reported as Written, or the next Feed of the other side
+	Data []byte // of Write: valid until it was reported as Written, and no longer than until the next Feed of the other side
 }
 
 // Stats counts what was relayed from one side.
@@ -90,6 +90,7 @@ type half struct {
 	text       frame.UTF8
 	phase      phase
 	streaming  bool // the current frame is partly relayed
+	torn       bool // a walk that began inside a frame is under way, or was interrupted by a fault
 	compressed bool // the current message
 	paused     bool
 	eof        bool // it sends no more bytes
@@ -107,7 +108,7 @@ type half struct {
 	size       uint64 // payload of the current message so far
 	frameAt    time.Duration
 	messageAt  time.Duration
-	pausedAt   time.Duration
+	stuckAt    time.Duration // since when the receiver has not taken what it was sent
 	heardAt    time.Duration
 	control    *rate.Limiter // made with the first control frame
 	stats      Stats
@@ -120,7 +121,9 @@ type half struct {
 	pong      []byte  // payload that it is owed; the latest only (RFC 6455 §5.5.3)
 	sentClose bool
 	shut      bool // half-closed
+	broken    bool // nothing can be written to it any more
 	closed    bool
+	then      OpKind        // 0, or how the connection ends once all that was handed out is written
 	endAt     time.Duration // 0, or when its part of the close must be done
 	told      frame.StatusCode
 }
@@ -182,8 +185,7 @@ func (s *Session) EOF(side Side, now time.Time) {
 	s.settle()
 }
 
-// Gone says that the connection to a side is broken: it was reset, or a write
-// to it failed.
+// Gone says that the connection to a side is broken: it was reset.
 func (s *Session) Gone(side Side, now time.Time) {
 	s.advance(now)
 	h := &s.half[side]
@@ -193,9 +195,27 @@ func (s *Session) Gone(side Side, now time.Time) {
 	s.settle()
 }
 
+// WriteFailed says that nothing can be written to a side any more. What it
+// sent before is still relayed, for CloseTimeout at most: its Close may be
+// among it, and then says better why the session ends.
+func (s *Session) WriteFailed(to Side, now time.Time) {
+	s.advance(now)
+	h := &s.half[to]
+	if h.closed || h.broken {
+		return
+	}
+	h.broken = true
+	s.taken(to, h.pending)
+	if h.endAt == 0 {
+		h.endAt = s.now + s.limits.CloseTimeout
+	}
+	s.settle()
+}
+
 // Fail ends the session from outside: a drain, a revoked permission, a fault.
 // Where the cause is a graceful one, the messages under way are completed
-// first, for CloseTimeout at most.
+// first, for CloseTimeout at most. A cause that has an offender blames the
+// client: it is the one who was admitted.
 func (s *Session) Fail(c Cause, now time.Time) {
 	s.advance(now)
 	s.fail(c)
@@ -205,19 +225,25 @@ func (s *Session) Fail(c Cause, now time.Time) {
 // Written says that the driver has written n bytes to a side.
 func (s *Session) Written(to Side, n int, now time.Time) {
 	s.advance(now)
-	h, from := &s.half[to], &s.half[to.Other()]
-	if h.closed {
+	if h := &s.half[to]; h.closed || h.broken {
 		return
 	}
+	s.taken(to, n)
+	s.settle()
+}
+
+// taken notes that n bytes less wait to be written to a side.
+func (s *Session) taken(to Side, n int) {
+	h, from := &s.half[to], &s.half[to.Other()]
 	h.pending -= n
 	h.wroteAt = s.now
 	if h.pending == 0 {
 		free(&from.spent)
+		from.unstick(s.now)
 	}
 	if from.paused && h.pending <= s.limits.LowWater {
 		s.resume(to.Other())
 	}
-	s.settle()
 }
 
 // Next returns the next operation. Every call that changes the session is
@@ -256,32 +282,24 @@ func (s *Session) Result() Result {
 
 // write hands p out to be written to a side, unless no byte may follow there.
 func (s *Session) write(to Side, p []byte) {
-	h := &s.half[to]
-	if len(p) == 0 || h.sentClose || h.shut || h.closed {
+	h, from := &s.half[to], &s.half[to.Other()]
+	if len(p) == 0 || h.sentClose || h.then != 0 || h.broken || h.closed {
 		return
 	}
 	if h.pending == 0 {
-		h.wroteAt = s.now
+		h.wroteAt, from.stuckAt = s.now, s.now
 	}
 	h.pending += len(p)
 	s.ops = append(s.ops, Op{Write, to, p})
-	if from := to.Other(); h.pending > s.limits.HighWater && !s.half[from].paused {
-		s.half[from].paused = true
-		s.half[from].pausedAt = s.now
-		s.ops = append(s.ops, Op{Kind: Pause, Side: from})
+	if h.pending > s.limits.HighWater && !from.paused && !from.closed {
+		from.paused = true
+		s.ops = append(s.ops, Op{Kind: Pause, Side: to.Other()})
 	}
 }
 
-// resume reads a side again. Its clocks stood still meanwhile: what it could
-// not send is not held against it.
+// resume reads a side again.
 func (s *Session) resume(side Side) {
-	h := &s.half[side]
-	stood := s.now - h.pausedAt
-	h.paused = false
-	h.frameAt += stood
-	h.messageAt += stood
-	h.pingAt += stood
-	h.heardAt = s.now
+	s.half[side].paused = false
 	s.ops = append(s.ops, Op{Kind: Resume, Side: side})
 }
 

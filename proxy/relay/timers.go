@@ -63,10 +63,23 @@ func (s *Session) due(side Side, at time.Duration) time.Duration {
 	if h.pending > 0 {
 		at = min(at, after(h.wroteAt, s.limits.WriteTimeout))
 	}
-	if s.cause != None || h.paused {
+	if s.cause != None || s.stuck(side) {
 		return at
 	}
 	return min(at, s.silence(h), s.progress(h), s.assembly(h))
+}
+
+// stuck reports that a side's clocks stand still: the other one has not taken
+// what this one sent, and whoever drives the session may not read more.
+func (s *Session) stuck(side Side) bool { return s.half[side.Other()].pending > 0 }
+
+// unstick lets a side's clocks go on: what it could not send while they stood
+// still is not held against it.
+func (h *half) unstick(now time.Duration) {
+	stood := now - h.stuckAt
+	for _, at := range [...]*time.Duration{&h.frameAt, &h.messageAt, &h.heardAt, &h.pingAt} {
+		*at = min(now, *at+stood)
+	}
 }
 
 // silence is when a side must be pinged or has not answered.
@@ -114,10 +127,13 @@ func (s *Session) tick(side Side) {
 	}
 	if h.endAt > 0 && s.now >= h.endAt {
 		how := Close
-		if h.pending > 0 {
+		if h.pending > 0 || h.then == Abort {
 			how = Abort
 		}
 		s.close(side, how)
+		if s.cause == None { // it could not be written to, and has said nothing since
+			s.end(lost(side), side, "")
+		}
 		return
 	}
 	if h.pending > 0 && s.now >= after(h.wroteAt, s.limits.WriteTimeout) {
@@ -125,7 +141,7 @@ func (s *Session) tick(side Side) {
 		s.end(Stalled, side, "")
 		return
 	}
-	if s.cause != None || h.paused {
+	if s.cause != None || s.stuck(side) {
 		return
 	}
 	switch {
@@ -136,7 +152,7 @@ func (s *Session) tick(side Side) {
 	case s.now < s.silence(h):
 	case h.pinged:
 		s.end(NoPong, side, "")
-		h.endAt = s.now // it is deaf: nothing more is awaited of it
+		h.then = max(h.then, Close) // it is deaf: nothing more is awaited of it
 	case s.midFrame(side):
 		// Silent while it receives a large frame: the ping waits one interval.
 		h.heardAt = s.now

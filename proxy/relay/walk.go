@@ -27,8 +27,9 @@ type walker struct {
 // bytes it took: all of them, unless the side's phase changed on the way.
 func (s *Session) walk(from Side, p []byte) int {
 	w := walker{s: s, h: &s.half[from], from: from, to: from.Other(), p: p}
+	w.h.torn = w.h.streaming || w.h.parser.Partial()
 	var v *frame.Violation
-	for w.at < len(p) && w.h.phase == relaying && v == nil {
+	for w.at < len(p) && w.h.phase == relaying && v == nil && !s.mayStop() {
 		switch {
 		case w.h.hold != nil:
 			v = w.gather()
@@ -39,8 +40,12 @@ func (s *Session) walk(from Side, p []byte) int {
 		}
 	}
 	w.flush()
-	if v != nil {
+	w.h.torn = false
+	switch {
+	case v != nil:
 		s.end(causeOf(v), from, v.Reason)
+	case s.mayStop():
+		s.end(s.stopping, Gateway, "")
 	}
 	return w.at
 }
@@ -69,11 +74,17 @@ func (w *walker) frame() *frame.Violation {
 		w.skip(used)
 		return nil
 	}
+	late := w.s.stopping != None && !h.sequence.Open() && !hdr.OpCode.IsControl()
 	if v == nil {
 		v = w.s.accept(w.from, hdr)
 	}
 	if v != nil {
 		return v
+	}
+	if late { // the session waits for other messages to end: no new one may begin
+		w.skip(used)
+		h.left, h.phase = hdr.Length, awaiting
+		return nil
 	}
 	total := int64(len(raw)) + hdr.Length
 	whole := used == len(raw) // else its start came with an earlier buffer
@@ -142,14 +153,23 @@ func (w *walker) gather() *frame.Violation {
 func (w *walker) stream() *frame.Violation {
 	h := w.h
 	n := int(min(h.left, int64(len(w.p)-w.at)))
-	if !h.valid(w.p[w.at:w.at+n], h.header.Length-h.left, h.left == int64(n)) {
+	p, offset, before := w.p[w.at:w.at+n], h.header.Length-h.left, h.text
+	if !h.valid(p, offset, h.left == int64(n)) {
+		w.at += validPrefix(before, p, h.header, offset)
 		return frame.ErrUTF8
 	}
 	w.at += n
 	h.left -= int64(n)
-	if h.left == 0 {
-		h.streaming = false
-		w.s.relayed(w.from)
+	w.s.busyAt = w.s.now
+	if h.left > 0 {
+		return nil
+	}
+	h.streaming = false
+	w.s.relayed(w.from)
+	if w.s.half[w.to].pong != nil { // it has waited for the end of this frame
+		w.flush()
+		h.torn = false
+		w.s.answer(w.to)
 	}
 	return nil
 }
@@ -222,17 +242,23 @@ func (h *half) valid(p []byte, offset int64, final bool) bool {
 	return !final || !h.header.Fin || h.text.Complete()
 }
 
+// validPrefix returns how many bytes of p, which stand at offset of a frame's
+// payload and break text, come before the one that breaks it: what was relayed
+// of a frame must not depend on how it was cut on its way.
+func validPrefix(text frame.UTF8, p []byte, h frame.Header, offset int64) (n int) {
+	for n < len(p)-1 && text.Feed(p[n:n+1], h.Mask, offset+int64(n)) {
+		n++
+	}
+	return n
+}
+
 // relayed counts a data frame that was relayed whole.
 func (s *Session) relayed(from Side) {
 	h := &s.half[from]
 	s.busyAt = s.now
 	h.stats.Frames++
 	h.stats.Bytes += uint64(h.header.Length)
-	if !h.header.Fin {
-		return
-	}
-	h.stats.Messages++
-	if s.stopping != None {
-		h.await()
+	if h.header.Fin {
+		h.stats.Messages++
 	}
 }
