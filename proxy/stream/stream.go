@@ -11,7 +11,6 @@ package stream
 import (
 	"errors"
 	"io"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -37,8 +36,9 @@ type Driver struct {
 	change  sync.Cond // a side was paused, resumed or closed, or an actor is done
 	timer   *time.Timer
 	armed   time.Time
-	actors  int // goroutines inside step
+	actors  int // goroutines that are about to act, or do
 	closing []relay.Op
+	faults  int
 	ended   bool
 
 	// OnPanic, where set before Run, is told of a fault in this session, which
@@ -87,17 +87,26 @@ func (d *Driver) Run(early [2][]byte) relay.Result {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	// A pump ends with its side's input; the rest may need the clock still.
-	for !d.session.Done() || d.actors > 0 {
+	for !d.done() || d.actors > 0 {
 		d.change.Wait()
 	}
 	d.ended = true
 	d.timer.Stop()
+	if d.lost() {
+		return relay.Result{Cause: relay.Internal, By: relay.Gateway}
+	}
 	return d.session.Result()
 }
 
-// Fail ends the session from outside. It does not wait for the end.
+// Fail ends the session from outside. It neither waits for the end nor blocks,
+// whatever the peers do.
 func (d *Driver) Fail(c relay.Cause) {
-	d.step(relay.Client, func(now time.Time) { d.session.Fail(c, now) })
+	d.post(func(now time.Time) { d.session.Fail(c, now) })
+}
+
+// Abort resets both connections. It neither waits for the end nor blocks.
+func (d *Driver) Abort() {
+	d.post(func(now time.Time) { d.session.Abort(now) })
 }
 
 // tick is the timer's goroutine.
@@ -142,158 +151,4 @@ func (d *Driver) mayRead(from relay.Side) bool {
 		d.change.Wait()
 	}
 	return !d.sides[from].closed
-}
-
-// step changes the session and does what it then asks for. cause is the side
-// whose bytes are behind the change: the other one is written to first.
-func (d *Driver) step(cause relay.Side, change func(now time.Time)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ended {
-		return
-	}
-	d.actors++
-	d.think(cause, change)
-	for {
-		// Claimed before the lock is let go for closing: the queue may hold
-		// parts of the caller's buffer, which nobody else may write later.
-		to, ok := d.claim(cause.Other())
-		d.close()
-		if !ok {
-			break
-		}
-		d.write(to)
-	}
-	d.actors--
-	d.change.Broadcast()
-}
-
-// think calls change and takes the operations that follow from it. The lock
-// is held.
-func (d *Driver) think(from relay.Side, change func(now time.Time)) {
-	now := time.Now()
-	d.guard(change, now)
-	d.report(from)
-	for op, ok := d.session.Next(); ok; op, ok = d.session.Next() {
-		s := &d.sides[op.Side]
-		switch op.Kind {
-		case relay.Write:
-			p := op.Data
-			if s.writing {
-				p = append([]byte(nil), p...) // its owner reuses it before its turn comes
-			}
-			s.queue = append(s.queue, p)
-		case relay.Pause, relay.Resume:
-			s.paused = op.Kind == relay.Pause
-			d.change.Broadcast()
-		case relay.Close, relay.Abort:
-			s.closed, s.queue = true, nil
-			d.change.Broadcast()
-			d.closing = append(d.closing, op)
-		case relay.HalfClose:
-			d.closing = append(d.closing, op)
-		}
-	}
-	if at := d.session.Deadline(); d.timer != nil && (d.armed.IsZero() || at.Before(d.armed)) {
-		d.armed = at
-		d.timer.Reset(at.Sub(now))
-	}
-}
-
-// guard keeps a fault in one session from ending the process.
-func (d *Driver) guard(change func(now time.Time), now time.Time) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			if d.OnPanic != nil {
-				d.OnPanic(fault, debug.Stack())
-			}
-			d.session.Fail(relay.Internal, now)
-		}
-	}()
-	change(now)
-}
-
-// report tells count what was relayed.
-func (d *Driver) report(from relay.Side) {
-	if d.count == nil {
-		return
-	}
-	s, now := &d.sides[from], d.session.Stats(from)
-	if now != s.counted {
-		d.count(from, now.Sub(s.counted))
-		s.counted = now
-	}
-}
-
-// close ends the connections, or their writing directions, that are to end.
-// The lock is released meanwhile: all three may take time, and Abort unblocks
-// a writer that needs the lock next.
-func (d *Driver) close() {
-	for len(d.closing) > 0 {
-		op := d.closing[0]
-		d.closing = d.closing[1:]
-		conn := d.sides[op.Side].conn
-		d.mu.Unlock()
-		switch op.Kind {
-		case relay.HalfClose:
-			conn.CloseWrite()
-		case relay.Close:
-			conn.Close()
-		case relay.Abort:
-			conn.Abort()
-		}
-		d.mu.Lock()
-	}
-}
-
-// claim makes the caller the writer of a side that has something to be written
-// and no writer; of first, where both have.
-func (d *Driver) claim(first relay.Side) (relay.Side, bool) {
-	for _, to := range [2]relay.Side{first, first.Other()} {
-		if s := &d.sides[to]; len(s.queue) > 0 && !s.writing {
-			s.writing = true
-			return to, true
-		}
-	}
-	return 0, false
-}
-
-// write writes the queue of a side that the caller has claimed. The lock is
-// released meanwhile.
-func (d *Driver) write(to relay.Side) {
-	s := &d.sides[to]
-	batch := s.queue
-	s.queue = nil
-	d.mu.Unlock()
-	n, err := writeAll(s.conn, batch)
-	d.mu.Lock()
-	s.writing = false
-	if s.queue == nil {
-		clear(batch)
-		s.queue = batch[:0]
-	}
-	d.think(to.Other(), func(now time.Time) {
-		if err != nil {
-			d.session.Gone(to, now)
-			return
-		}
-		d.session.Written(to, n, now)
-	})
-}
-
-// writeAll writes each of batch and returns the sum of their sizes.
-func writeAll(w io.Writer, batch [][]byte) (n int, err error) {
-	for _, p := range batch {
-		m, err := w.Write(p)
-		n += m
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-// Abort resets both connections. It does not wait for the end.
-func (d *Driver) Abort() {
-	d.step(relay.Client, func(now time.Time) { d.session.Abort(now) })
 }
