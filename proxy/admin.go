@@ -31,7 +31,7 @@ func newAdmin(s *Server, address string) (*admin, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s.draining.Load() {
+		if s.leaving.Load() {
 			answer(w, http.StatusServiceUnavailable, "draining")
 			return
 		}

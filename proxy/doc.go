@@ -28,6 +28,7 @@
 //	net/http's own        one per HTTP connection    http.Server.Shutdown, then Close; sessions run in it: sessions.wait
 //	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
+//	drainOne              per session, in a drain    stream.Driver.Run of that session
 //	admin.httpLoop        one                        admin.close
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
 //	demo's application    framegate demo             runDemo

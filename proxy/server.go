@@ -26,7 +26,8 @@ type Server struct {
 	listeners []*listener
 	admin     *admin
 	sessions  sessions
-	draining  atomic.Bool
+	leaving   atomic.Bool // not ready any more
+	draining  atomic.Bool // no new sessions
 }
 
 // New validates cfg and binds its listeners. Nothing is accepted before Start;
@@ -100,13 +101,14 @@ func (s *Server) Addrs() []net.Addr {
 }
 
 // Drain ends the gateway without harm: not ready at once, no new connections
-// after the delay, the live ones closed with 1001 over the window. It returns
-// when all have ended, or at the hard stop, or when ctx ends.
+// after the delay, the live ones closed with 1001 over the window, in which
+// requests under way may end too. It returns when all have ended, or at the
+// hard stop, or when ctx ends.
 func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(d.HardStop))
 	defer cancel()
 	s.metrics.ready.Set(0)
-	s.draining.Store(true)
+	s.leaving.Store(true)
 	s.log.Info("draining", "connections", len(s.sessions.list()), "delay", time.Duration(d.Delay).String(), "window", time.Duration(d.Window).String())
 	if d.Delay > 0 {
 		select {
@@ -114,10 +116,16 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 		case <-ctx.Done():
 		}
 	}
+	s.draining.Store(true)
 	for _, l := range s.listeners {
 		l.close()
 	}
+	window, cancel := context.WithTimeout(ctx, time.Duration(d.Window))
+	defer cancel()
 	s.sessions.drain(ctx, time.Duration(d.Window))
+	for _, l := range s.listeners {
+		l.http.Shutdown(window)
+	}
 	if s.sessions.wait(ctx) != nil {
 		s.log.Warn("ended before all connections had", "connections", len(s.sessions.list()))
 	}

@@ -21,16 +21,21 @@ type sessions struct {
 	mu    sync.Mutex
 	all   map[failer]struct{}
 	empty chan struct{} // closed while there are none and somebody waits
+	late  func(failer)  // ends a session whose handshake was under way when all others were ended
 }
 
 // enter adds a session until leave is called.
 func (s *sessions) enter(f failer) (leave func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.all == nil {
 		s.all = map[failer]struct{}{}
 	}
 	s.all[f] = struct{}{}
+	late := s.late
+	s.mu.Unlock()
+	if late != nil {
+		late(f)
+	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -42,9 +47,16 @@ func (s *sessions) enter(f failer) (leave func()) {
 	}
 }
 
-func (s *sessions) list() []failer {
+func (s *sessions) list() []failer { return s.end(nil) }
+
+// end returns the live sessions. late, where not nil, is called for each one
+// that enters from now on.
+func (s *sessions) end(late func(failer)) []failer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if late != nil {
+		s.late = late
+	}
 	list := make([]failer, 0, len(s.all))
 	for f := range s.all {
 		list = append(list, f)
@@ -75,7 +87,7 @@ func (s *sessions) wait(ctx context.Context) error {
 // drain ends all sessions, spread evenly over window in random order, so that
 // the clients do not all come back at once.
 func (s *sessions) drain(ctx context.Context, window time.Duration) {
-	list := s.list()
+	list := s.end(drainOne)
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	start := time.Now()
 	for i, f := range list {
@@ -87,13 +99,16 @@ func (s *sessions) drain(ctx context.Context, window time.Duration) {
 				return
 			}
 		}
-		f.Fail(relay.Drain)
+		go drainOne(f) // it may have to wait for a client that does not read
 	}
 }
 
+// drainOne is the goroutine that ends one session. The session waits for it.
+func drainOne(f failer) { f.Fail(relay.Drain) }
+
 // abort ends all sessions at once.
 func (s *sessions) abort() {
-	for _, f := range s.list() {
+	for _, f := range s.end(failer.Abort) {
 		f.Abort()
 	}
 }
