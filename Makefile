@@ -10,6 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.release=$(VERSION)
 TOOL := $(GO) tool -modfile=tools/go.mod
 PEERS := cmd/framegate/testdata/peers
+WITH_NODE = PATH="$$(.ci/node-path $(PEERS))"
 
 FUZZTIME ?= 30s# for each fuzz target
 FUZZ ?= # a part of a target's name
@@ -27,7 +28,7 @@ build:
 
 test: tools-for-tests
 	$(GO) vet ./...
-	$(GO) test -race ./...
+	$(WITH_NODE) $(GO) test -race ./...
 
 # What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector.
 tools-for-tests: $(PEERS)/node_modules/.package-lock.json
@@ -41,7 +42,7 @@ fuzz:
 
 # 200 connections through the binary under the race detector.
 soak: tools-for-tests
-	FRAMEGATE_SOAK=$(SOAKTIME) $(GO) test -race -count=1 -timeout 70m -v -run '^TestSoak$$' ./cmd/framegate
+	$(WITH_NODE) FRAMEGATE_SOAK=$(SOAKTIME) $(GO) test -race -count=1 -timeout 70m -v -run '^TestSoak$$' ./cmd/framegate
 
 # Side by side with nginx and HAProxy.
 bench: build
