@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,15 +40,16 @@ func newAdmin(s *Server, address string) (*admin, error) {
 		answer(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	return &admin{ln: ln, http: &http.Server{
-		Handler:           guardAdmin(port, mux),
+		Handler:           guardAdmin(ln.Addr().String(), mux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    handshake.MaxHead,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true,
 	}}, nil
 }
 
@@ -58,22 +61,33 @@ func answer(w http.ResponseWriter, status int, text string) {
 }
 
 // guardAdmin refuses what a browser would send for a web page: another Host
-// (DNS rebinding), an Origin, a cross-site fetch; and upgrades.
-func guardAdmin(port string, next http.Handler) http.Handler {
-	hosts := map[string]bool{"localhost:" + port: true, "127.0.0.1:" + port: true, "[::1]:" + port: true}
+// (DNS rebinding), an Origin, a cross-site fetch; upgrades; and every path that
+// is not spelt as it is served.
+func guardAdmin(address string, next http.Handler) http.Handler {
+	_, port, _ := net.SplitHostPort(address) // of a listener
+	hosts := map[string]bool{address: true, "localhost:" + port: true, "127.0.0.1:" + port: true, "[::1]:" + port: true}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		site := r.Header.Get("Sec-Fetch-Site")
 		switch {
 		case handshake.IsUpgrade(r):
 			answer(w, http.StatusBadRequest, "no upgrade here")
 		case !hosts[r.Host]:
 			answer(w, http.StatusForbidden, "host is not allowed")
-		case r.Header.Get("Origin") != "" || site != "" && site != "none":
+		case fromPage(r.Header):
 			answer(w, http.StatusForbidden, "pages are not allowed")
+		case path.Clean(r.URL.Path) != r.URL.Path || r.URL.RawPath != "":
+			answer(w, http.StatusNotFound, "not found")
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// fromPage recognises what a browser fetches for a page. What somebody typed
+// into it has the site none and the mode navigate.
+func fromPage(h http.Header) bool {
+	_, origin := h["Origin"]
+	other := func(value string) bool { return value != "none" && value != "navigate" }
+	return origin || slices.ContainsFunc(h["Sec-Fetch-Site"], other) || slices.ContainsFunc(h["Sec-Fetch-Mode"], other)
 }
 
 func (a *admin) start() {
@@ -84,6 +98,7 @@ func (a *admin) start() {
 func (a *admin) httpLoop() { a.http.Serve(a.ln) }
 
 func (a *admin) close() {
+	a.ln.Close() // http.Server knows it only once it serves
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if a.http.Shutdown(ctx) != nil {
