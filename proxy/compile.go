@@ -54,7 +54,7 @@ func compile(cfg *Config, m *metrics, report, warn Report) *site {
 		routes[c.Name] = i
 		rt := s.compileRoute(c, cfg, at)
 		if m != nil {
-			rt.meters = m.route(c.Name)
+			rt.meters = m.route(c.Name, &rt.limits.Codes)
 		}
 		usedPools[c.Upstream] = true
 		for _, name := range c.Policies {

@@ -55,34 +55,41 @@ func newMetrics(version string) *metrics {
 		m.handshakes.WithLabelValues(noRoute, result)
 		m.requests.WithLabelValues(noRoute, result)
 	}
-	m.prepareCloses()
+	peers := []frame.StatusCode{frame.NoCode, 3000, 4000}
+	for code := range frame.StatusCode(1016) {
+		if frame.ValidCode(code) {
+			peers = append(peers, code)
+		}
+	}
+	for _, code := range peers {
+		for _, by := range relay.Blamed(relay.PeerClosed) {
+			m.closesOf(relay.Result{Cause: relay.PeerClosed, By: by, Closed: code})
+		}
+	}
 	return m
 }
 
-// prepareCloses makes the series of every way in which a session can end with
-// the codes of the table; a code of the configuration's own is labelled by its
-// range.
-func (m *metrics) prepareCloses() {
-	for code := range frame.StatusCode(1016) {
-		if frame.ValidCode(code) || code == frame.NoCode {
-			for _, side := range []relay.Side{relay.Client, relay.Upstream} {
-				m.closes.WithLabelValues(codeLabel(code), side.String(), relay.PeerClosed.String())
-			}
-		}
-	}
-	var none relay.Codes
+// prepareCloses makes the series of every way in which the gateway ends a
+// session of a route: with the codes that it has for that, or with none where
+// nothing could be said.
+func (m *metrics) prepareCloses(codes *relay.Codes) {
 	for _, c := range relay.Causes() {
 		for _, by := range relay.Blamed(c) {
-			r := relay.Result{Cause: c, By: by, Told: [2]frame.StatusCode{none.Code(c, by, relay.Client), none.Code(c, by, relay.Upstream)}}
-			m.closes.WithLabelValues(codeLabel(r.Main()), by.String(), c.String())
+			r := relay.Result{Cause: c, By: by}
+			m.closesOf(r)
+			r.Told = [2]frame.StatusCode{codes.Code(c, by, relay.Client), codes.Code(c, by, relay.Upstream)}
+			m.closesOf(r)
 		}
 	}
 }
 
-// closed counts an ended session.
-func (m *metrics) closed(r relay.Result) {
-	m.closes.WithLabelValues(codeLabel(r.Main()), r.By.String(), r.Cause.String()).Inc()
+// closesOf returns the counter of an end.
+func (m *metrics) closesOf(r relay.Result) prometheus.Counter {
+	return m.closes.WithLabelValues(codeLabel(r.Main()), r.By.String(), r.Cause.String())
 }
+
+// closed counts an ended session.
+func (m *metrics) closed(r relay.Result) { m.closesOf(r).Inc() }
 
 // codeLabel keeps the label set small: the registered codes stand for
 // themselves, those of libraries and applications for their thousand.
@@ -109,7 +116,7 @@ type routeMeters struct {
 type sideMeters struct{ frames, messages, bytes prometheus.Counter }
 
 // route returns the meters of a route and makes its series.
-func (m *metrics) route(name string) *routeMeters {
+func (m *metrics) route(name string, codes *relay.Codes) *routeMeters {
 	r := &routeMeters{metrics: m, name: name, live: m.live.WithLabelValues(name)}
 	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
 		r.from[from] = sideMeters{
@@ -122,6 +129,7 @@ func (m *metrics) route(name string) *routeMeters {
 		m.handshakes.WithLabelValues(name, result)
 		m.requests.WithLabelValues(name, result)
 	}
+	m.prepareCloses(codes)
 	return r
 }
 
