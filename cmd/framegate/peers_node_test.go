@@ -6,6 +6,7 @@ import "testing"
 type clientOptions struct {
 	URL             string `json:"url"`
 	Deflate         bool   `json:"deflate"`
+	Declined        bool   `json:"declined"`        // the offer of permessage-deflate is not accepted
 	Sizes           []int  `json:"sizes"`           // of the messages in one frame
 	FragmentedSizes []int  `json:"fragmentedSizes"` // of the messages in several
 	CutCode         int    `json:"cutCode"`
@@ -28,26 +29,30 @@ func TestNodeClients(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, script string
-		deflate      bool
-		checks       int // beside two for each size and pass
+		deflate      bool // at both peers
+		route        []string
+		declined     bool // the gateway declines compression
+		whole, parts int  // the largest messages in one frame and in several
+		checks       int  // beside two for each size and pass
 	}{
-		{"ws with permessage-deflate", "client_ws.mjs", true, 8},
-		{"ws without compression", "client_ws.mjs", false, 8},
-		{"undici with permessage-deflate", "client_undici.mjs", true, 6},
-		{"undici without compression", "client_undici.mjs", false, 6},
+		// To deflate 16 MiB of noise once more, in parts, would take seconds and show nothing new.
+		{"ws with permessage-deflate", "client_ws.mjs", true, nil, false, 16 * mib, mib, 8},
+		{"ws without compression", "client_ws.mjs", false, nil, false, 16 * mib, 16 * mib, 8},
+		{"ws, pings answered", "client_ws.mjs", true, []string{"pings: answer"}, false, 65536, 65536, 8},
+		{"ws, compression off", "client_ws.mjs", true, []string{"compression: off"}, true, 65536, 65536, 8},
+		{"undici with permessage-deflate", "client_undici.mjs", true, nil, false, 16 * mib, mib, 6},
+		{"undici without compression", "client_undici.mjs", false, nil, false, 16 * mib, 16 * mib, 6},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, port := startUpstream(t, upstreamOptions{Deflate: test.deflate})
-			edge := newEdge(t, port)
-			whole, fragmented := sizesTo(16*mib), sizesTo(16*mib)
-			if test.deflate { // to deflate 16 MiB of noise again would take seconds and show nothing new
-				fragmented = sizesTo(mib)
-			}
+			edge := newEdge(t, port, test.route...)
+			whole, parts := sizesTo(test.whole), sizesTo(test.parts)
 			client := startPeer(t, test.script, clientOptions{
-				URL: edge.WS, Deflate: test.deflate, Sizes: whole, FragmentedSizes: fragmented, CutCode: edge.CutCode,
+				URL: edge.WS, Deflate: test.deflate, Declined: test.declined && edge.Gateway != nil,
+				Sizes: whole, FragmentedSizes: parts, CutCode: edge.CutCode,
 			}, edge.env()...)
-			client.verdict(2*(len(whole)+len(fragmented)) + test.checks)
+			client.verdict(2*(len(whole)+len(parts)) + test.checks)
 		})
 	}
 }
