@@ -22,6 +22,7 @@ type Config struct {
 	TLS         tlsmgr.Config              `yaml:"tls" doc:"Where certificates are kept."`
 	Admin       AdminConfig                `yaml:"admin" doc:"Health and metrics."`
 	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
+	Driver      string                     `yaml:"driver" enum:"auto,goroutines" default:"auto" doc:"What moves the bytes of sessions: the reactor where the system has one, or two goroutines for each session."`
 	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
 }
 
@@ -56,6 +57,9 @@ type RouteConfig struct {
 	PongTimeout  strictyaml.Duration  `yaml:"pong_timeout" default:"20s" doc:"How long a pinged side may stay silent before it counts as dead."`
 	CloseTimeout strictyaml.Duration  `yaml:"close_timeout" default:"5s" doc:"How long a side may take to answer a Close before TCP ends."`
 }
+
+// driverGoroutines is the value of driver that leaves the reactor unused.
+const driverGoroutines = "goroutines"
 
 // AdminConfig is the listener for health and metrics.
 type AdminConfig struct {

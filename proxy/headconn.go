@@ -33,6 +33,7 @@ type headConn struct {
 	tls    string // server name that the client asked for; empty without TLS
 	secure bool
 	refuse func(c *headConn, r *handshake.Refusal) // counts and logs
+	free   func()                                  // gives its place at the listener back
 
 	// Of the reading goroutine. net/http reads from one at a time.
 	buf     *headBuffer // what was read and not passed on
@@ -271,5 +272,8 @@ func (c *headConn) release() {
 	}
 }
 
-// Close implements net.Conn for net/http.
-func (c *headConn) Close() error { return c.Conn.Close() }
+// Close implements net.Conn for net/http. A session closes Conn itself.
+func (c *headConn) Close() error {
+	c.free()
+	return c.Conn.Close()
+}

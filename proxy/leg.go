@@ -41,15 +41,17 @@ func (l leg) Abort() error {
 	if tc, ok := c.(*tls.Conn); ok {
 		c = tc.NetConn()
 	}
-	if counted, ok := c.(*countedConn); ok {
-		counted.release()
-		c = counted.Conn
+	if a, ok := c.(aborter); ok {
+		return a.Abort()
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
 	return c.Close()
 }
+
+// aborter is a connection that knows how to reset itself.
+type aborter interface{ Abort() error }
 
 // lingerClose ends the writing direction and takes what the peer still sends
 // for a moment, so that a reset does not destroy the answer on its way.

@@ -107,7 +107,7 @@ func (l *listener) acceptLoop() {
 			l.overflow(c)
 			continue
 		}
-		l.wg.Go(func() { l.admit(&countedConn{Conn: c, release: release}) })
+		l.wg.Go(func() { l.admit(l.server.driver.wrap(c), release) })
 	}
 }
 
@@ -124,8 +124,8 @@ func (l *listener) overflow(c net.Conn) {
 }
 
 // admit does the TLS handshake of one connection and hands it to net/http.
-func (l *listener) admit(c *countedConn) {
-	hc := &headConn{Conn: c, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead}
+func (l *listener) admit(c net.Conn, free func()) {
+	hc := &headConn{Conn: c, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
 	if l.tls != nil {
 		tc := tls.Server(c, l.tls)
 		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)
@@ -133,7 +133,7 @@ func (l *listener) admit(c *countedConn) {
 		cancel()
 		if err != nil {
 			l.server.tlsFailed(hc.client, err, c)
-			c.Close()
+			hc.Close()
 			return
 		}
 		hc.Conn, hc.secure, hc.tls = tc, true, tc.ConnectionState().ServerName
@@ -141,7 +141,7 @@ func (l *listener) admit(c *countedConn) {
 	select {
 	case l.conns <- hc:
 	case <-l.ctx.Done():
-		hc.Conn.Close()
+		hc.Close()
 	}
 }
 
@@ -175,21 +175,6 @@ func (h handOver) Accept() (net.Conn, error) {
 
 func (h handOver) Close() error   { return nil }
 func (h handOver) Addr() net.Addr { return h.l.ln.Addr() }
-
-// A countedConn gives its place back when it is closed.
-type countedConn struct {
-	net.Conn
-	release func()
-}
-
-// Close implements net.Conn.
-func (c *countedConn) Close() error {
-	c.release()
-	return c.Conn.Close()
-}
-
-// CloseWrite ends the writing direction.
-func (c *countedConn) CloseWrite() error { return leg{c.Conn}.CloseWrite() }
 
 // addrPort is the address of a TCP peer.
 func addrPort(a net.Addr) netip.AddrPort {

@@ -26,6 +26,7 @@ type Server struct {
 	listeners []*listener
 	admin     *admin
 	sessions  sessions
+	driver    driver
 	leaving   atomic.Bool // not ready any more
 	draining  atomic.Bool // no new sessions
 }
@@ -44,6 +45,10 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	}
 	s.site.Store(st)
 	if s.certs, err = tlsmgr.New(cfg.TLS, log); err != nil {
+		return nil, err
+	}
+	if s.driver, err = newDriver(cfg.Driver); err != nil {
+		s.certs.Close()
 		return nil, err
 	}
 	defer func() {
@@ -75,6 +80,7 @@ func (s *Server) unbind() {
 	for _, l := range s.listeners {
 		l.close()
 	}
+	s.driver.close()
 	s.certs.Close()
 }
 
@@ -143,6 +149,7 @@ func (s *Server) Close() {
 		l.wait(expired)
 	}
 	s.sessions.wait(context.Background())
+	s.driver.close()
 	if s.admin != nil {
 		s.admin.close()
 	}

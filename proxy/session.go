@@ -3,11 +3,14 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/proxy/stream"
+	"github.com/framegate/framegate/proxy/upstream"
 )
 
 // run takes the client's connection from net/http, answers the handshake and
@@ -23,45 +26,88 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 	// What net/http has read ahead comes before what is left in its hands.
 	buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	early := append(append([]byte(nil), buffered...), c.rest()...)
+	conn := newConnection(s, r, rt, up)
 	raw.SetDeadline(time.Time{})
 	raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := raw.Write(offer.AppendAccept(nil, up.agreement)); err != nil {
-		raw.Close()
+		c.Conn.Close()
 		up.conn.Close()
-		s.logSession(r, rt, up, relay.Result{Cause: relay.ClientLost, By: relay.Client}, [2]relay.Stats{}, 0)
+		conn.ended(relay.Result{Cause: relay.ClientLost, By: relay.Client}, [2]relay.Stats{})
 		return
 	}
 	raw.SetWriteDeadline(time.Time{})
-	s.relay(r, rt, up, c.Conn, [2][]byte{relay.Client: early, relay.Upstream: up.early})
+	conn.relay(up, c.Conn, [2][]byte{relay.Client: early, relay.Upstream: up.early})
 }
 
-// relay runs the session of an accepted handshake.
-func (s *Server) relay(r *http.Request, rt *route, up *upgraded, client net.Conn, early [2][]byte) {
-	start := time.Now()
-	session := relay.New(rt.limits, up.agreement.Deflate, start)
-	d := stream.New(session, leg{client}, leg{up.conn}, rt.meters.relayed)
-	d.OnPanic = func(fault any, stack []byte) {
-		s.metrics.panics.Inc()
-		s.log.Error("fault in a session", "route", rt.name, "stack", string(stack))
+// A connection is what is kept of an accepted handshake while its session
+// lives: a request would hold far more.
+type connection struct {
+	server      *Server
+	route       *route
+	upstream    *upstream.Server
+	client      netip.AddrPort
+	protocol    string
+	host, path  string
+	subprotocol string
+	start       time.Time
+	free        func() // gives its place at the listener back
+}
+
+func newConnection(s *Server, r *http.Request, rt *route, up *upgraded) *connection {
+	c := clientOf(r)
+	// Copies: the request's strings are parts of larger ones, with secrets in.
+	return &connection{
+		server: s, route: rt, upstream: up.server, client: c.client, protocol: r.Proto, host: strings.Clone(clean(r.Host)),
+		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free,
 	}
-	leave := s.sessions.enter(d)
-	rt.meters.live.Inc()
-	s.log.Debug("opened", append(requestAttrs(r), "route", rt.name, "upstream", up.server.String())...)
-	result := d.Run(early)
-	rt.meters.live.Dec()
-	leave()
-	s.metrics.closed(result)
-	s.logSession(r, rt, up, result, [2]relay.Stats{session.Stats(relay.Client), session.Stats(relay.Upstream)}, time.Since(start))
 }
 
-// logSession writes the one line of a connection.
-func (s *Server) logSession(r *http.Request, rt *route, up *upgraded, result relay.Result, stats [2]relay.Stats, d time.Duration) {
-	attrs := append(requestAttrs(r), "route", rt.name, "upstream", up.server.String(), "subprotocol", up.agreement.Subprotocol,
+// relay runs the session. On return it has ended, or the reactor has it.
+func (c *connection) relay(up *upgraded, client net.Conn, early [2][]byte) {
+	s := c.server
+	core := relay.New(c.route.limits, up.agreement.Deflate, c.start)
+	c.route.meters.live.Inc()
+	s.log.Debug("opened", c.attrs()...)
+	if s.sessions.enter(c, func() (failer, bool) { return s.driver.take(core, c, client, up.conn, early) }) {
+		return
+	}
+	d := stream.New(core, leg{client}, leg{up.conn}, c.Relayed)
+	d.OnPanic = c.Panicked
+	s.sessions.enter(c, func() (failer, bool) { return d, true })
+	c.Ended(d.Run(early), [2]relay.Stats{core.Stats(relay.Client), core.Stats(relay.Upstream)})
+}
+
+// Relayed implements reactor.Hooks.
+func (c *connection) Relayed(from relay.Side, more relay.Stats) { c.route.meters.relayed(from, more) }
+
+// Panicked implements reactor.Hooks.
+func (c *connection) Panicked(_ any, stack []byte) {
+	c.server.metrics.panics.Inc()
+	c.server.log.Error("fault in a session", "route", c.route.name, "stack", string(stack))
+}
+
+// Ended implements reactor.Hooks.
+func (c *connection) Ended(result relay.Result, stats [2]relay.Stats) {
+	c.route.meters.live.Dec()
+	c.server.metrics.closed(result)
+	c.ended(result, stats)
+	c.server.sessions.leave(c)
+}
+
+// ended writes the one line of a connection and gives its place back.
+func (c *connection) ended(result relay.Result, stats [2]relay.Stats) {
+	attrs := append(c.attrs(), "subprotocol", c.subprotocol,
 		"status", http.StatusSwitchingProtocols, "close_code", int(result.Main()), "close_side", result.By.String(), "cause", result.Cause.String(),
 		"messages_client", stats[relay.Client].Messages, "messages_upstream", stats[relay.Upstream].Messages,
-		"bytes_client", stats[relay.Client].Bytes, "bytes_upstream", stats[relay.Upstream].Bytes, "duration", d.Seconds())
+		"bytes_client", stats[relay.Client].Bytes, "bytes_upstream", stats[relay.Upstream].Bytes, "duration", time.Since(c.start).Seconds())
 	if result.Reason != "" {
 		attrs = append(attrs, "reason", result.Reason)
 	}
-	s.log.Info("connection", attrs...)
+	c.server.log.Info("connection", attrs...)
+	c.free()
+}
+
+// attrs are what every log line says of a connection.
+func (c *connection) attrs() []any {
+	return []any{"client", c.client.String(), "protocol", c.protocol, "host", c.host, "path", c.path, "route", c.route.name, "upstream", c.upstream.String()}
 }

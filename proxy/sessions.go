@@ -19,31 +19,40 @@ type failer interface {
 // neither waits for hijacked connections nor ends them.
 type sessions struct {
 	mu    sync.Mutex
-	all   map[failer]struct{}
+	all   map[*connection]failer
 	empty chan struct{} // closed while there are none and somebody waits
 	late  func(failer)  // ends a session whose handshake was under way when all others were ended
 }
 
-// enter adds a session until leave is called.
-func (s *sessions) enter(f failer) (leave func()) {
+// enter starts a session and adds it until leave is called. Both are one step:
+// a session may end as soon as it starts.
+func (s *sessions) enter(c *connection, start func() (failer, bool)) bool {
 	s.mu.Lock()
-	if s.all == nil {
-		s.all = map[failer]struct{}{}
+	f, ok := start()
+	if !ok {
+		s.mu.Unlock()
+		return false
 	}
-	s.all[f] = struct{}{}
+	if s.all == nil {
+		s.all = map[*connection]failer{}
+	}
+	s.all[c] = f
 	late := s.late
 	s.mu.Unlock()
 	if late != nil {
 		late(f)
 	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.all, f)
-		if len(s.all) == 0 && s.empty != nil {
-			close(s.empty)
-			s.empty = nil
-		}
+	return true
+}
+
+// leave removes a session that has ended.
+func (s *sessions) leave(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, c)
+	if len(s.all) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
 	}
 }
 
@@ -58,7 +67,7 @@ func (s *sessions) end(late func(failer)) []failer {
 		s.late = late
 	}
 	list := make([]failer, 0, len(s.all))
-	for f := range s.all {
+	for _, f := range s.all {
 		list = append(list, f)
 	}
 	return list

@@ -31,7 +31,9 @@ func enterFakes(s *sessions, n int) []*fakeSession {
 	fakes := make([]*fakeSession, n)
 	for i := range fakes {
 		fakes[i] = &fakeSession{}
-		fakes[i].leave = s.enter(fakes[i])
+		c := &connection{}
+		s.enter(c, func() (failer, bool) { return fakes[i], true })
+		fakes[i].leave = func() { s.leave(c) }
 	}
 	return fakes
 }

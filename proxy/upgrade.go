@@ -108,7 +108,7 @@ func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer) (*upgr
 	defer cancel()
 	var last error
 	for _, server := range rt.pool.Order() {
-		conn, err := server.Dial(ctx)
+		conn, err := server.DialWrapped(ctx, s.driver.wrap)
 		if err == nil {
 			return shake(ctx, server, conn, r, rt, offer)
 		}

@@ -57,10 +57,16 @@ func (s *Server) URLHost() string { return s.urlHost }
 // Dial opens a fresh connection to the server: TCP or Unix, then TLS if the server speaks it. Connecting may take 3 s, the TLS handshake 5 s,
 // and both end with ctx. Every error is a [*DialError].
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
+	return s.DialWrapped(ctx, func(c net.Conn) net.Conn { return c })
+}
+
+// DialWrapped is Dial with something of the caller's between the transport connection and TLS.
+func (s *Server) DialWrapped(ctx context.Context, wrap func(net.Conn) net.Conn) (net.Conn, error) {
 	conn, err := s.dialTransport(ctx)
 	if err != nil {
 		return nil, &DialError{Server: s.String(), Phase: PhaseConnect, Err: err}
 	}
+	conn = wrap(conn)
 	if s.tls == nil {
 		return conn, nil
 	}
