@@ -7,7 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"sync/atomic"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -18,14 +18,14 @@ import (
 
 // A pair is the gateway's end of a connection, as a session has it, and its peer's.
 type pair struct {
-	leg      leg
-	peer     net.Conn
-	released atomic.Int32
+	leg  leg
+	peer net.Conn
 }
 
-// newPair connects two ends over a network, with TLS where the name says so.
+// newPair connects two ends over a network, with TLS where the kind says so, and with what the reactor could take over below it.
 func newPair(t *testing.T, kind string) *pair {
 	t.Helper()
+	kind, wrapped := strings.CutSuffix(kind, " wrapped")
 	network, address := "tcp", "127.0.0.1:0"
 	if kind == "unix" {
 		network, address = "unix", filepath.Join(t.TempDir(), "socket")
@@ -44,7 +44,14 @@ func newPair(t *testing.T, kind string) *pair {
 		t.Fatal(err)
 	}
 	p := &pair{peer: peer}
-	conn = &countedConn{Conn: conn, release: func() { p.released.Add(1) }}
+	if wrapped {
+		d, err := newDriver("auto")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(d.close)
+		conn = d.wrap(conn)
+	}
 	if kind == "tls" {
 		cert, _ := wstest.SelfSigned(t, "localhost")
 		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
@@ -67,7 +74,7 @@ func newPair(t *testing.T, kind string) *pair {
 	return p
 }
 
-var pairKinds = []string{"tcp", "tls", "unix"}
+var pairKinds = []string{"tcp", "tls", "unix", "tcp wrapped", "tls wrapped", "unix wrapped"}
 
 // After a half-close the peer reads the end, in order, and the other direction goes on.
 func TestLegCloseWrite(t *testing.T) {
@@ -92,9 +99,6 @@ func TestLegCloseWrite(t *testing.T) {
 			if got, err := io.ReadAll(p.leg); err != nil || string(got) != "answer" {
 				t.Errorf("after the half-close the gateway read %q and %v", got, err)
 			}
-			if p.released.Load() != 0 {
-				t.Error("the place was given back before the end")
-			}
 		})
 	}
 }
@@ -112,14 +116,11 @@ func TestLegAbort(t *testing.T) {
 				t.Error(err)
 			}
 			n, err := p.peer.Read(make([]byte, 1))
-			if n != 0 || kind != "unix" && !errors.Is(err, syscall.ECONNRESET) {
+			if n != 0 || !strings.HasPrefix(kind, "unix") && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the peer read %d bytes and %v, want a reset", n, err)
 			}
 			p.leg.Abort()
 			p.leg.Close()
-			if p.released.Load() == 0 {
-				t.Error("the place was not given back")
-			}
 		})
 	}
 }
@@ -160,7 +161,7 @@ func TestLegEndUnblocks(t *testing.T) {
 // An answer arrives although the peer had sent what nobody reads: a plain close would reset the connection and destroy it.
 func TestLingerCloseLetsTheAnswerArrive(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"tcp", "tls"} {
+	for _, kind := range []string{"tcp", "tls", "tcp wrapped", "tls wrapped"} {
 		t.Run(kind, func(t *testing.T) {
 			p := newPair(t, kind)
 			p.peer.Write(bytes.Repeat([]byte("unread"), 10000))
@@ -175,9 +176,6 @@ func TestLingerCloseLetsTheAnswerArrive(t *testing.T) {
 			}
 			p.peer.Close()
 			<-done
-			if p.released.Load() == 0 {
-				t.Error("the place was not given back")
-			}
 		})
 	}
 }
