@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -19,15 +20,23 @@ type front struct {
 // newFront starts a listener on loopback, or on pipes where the test wants to hold the clock.
 func newFront(t *testing.T, ln net.Listener, handler http.HandlerFunc) *front {
 	t.Helper()
+	return newTLSFront(t, ln, nil, handler)
+}
+
+// newTLSFront is newFront with TLS. Connections of loopback are wrapped for the reactor, as those of a gateway are.
+func newTLSFront(t *testing.T, ln net.Listener, conf *tls.Config, handler http.HandlerFunc) *front {
+	t.Helper()
 	log, book := newLog()
 	s := &Server{log: log, metrics: newMetrics("test")}
-	l, err := newListener(s, ListenerConfig{Address: "127.0.0.1:0", MaxConnections: 100}, nil)
+	l, err := newListener(s, ListenerConfig{Address: "127.0.0.1:0", MaxConnections: 100}, conf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ln != nil {
 		l.ln.Close()
 		l.ln = ln
+	} else if s.driver, err = newDriver("auto"); err != nil {
+		t.Fatal(err)
 	}
 	l.http.Handler = handler
 	l.start()
@@ -35,6 +44,7 @@ func newFront(t *testing.T, ln net.Listener, handler http.HandlerFunc) *front {
 		l.close()
 		l.http.Close()
 		l.wg.Wait()
+		s.driver.close()
 	})
 	return &front{l, book}
 }

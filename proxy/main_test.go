@@ -88,6 +88,9 @@ admin: {address: "off"}
 `, more, server)
 }
 
+// drivers are the lines of a configuration by which either driver moves the bytes of its sessions.
+var drivers = []string{"driver: auto", "driver: goroutines"}
+
 // A gateway is a running server of a test.
 type gateway struct {
 	*Server

@@ -106,12 +106,18 @@ func TestDrainRefusesNewSessions(t *testing.T) {
 // A handshake that has been admitted before the drain is completed, and its session ended like the others.
 func TestDrainEndsASessionThatBeginsMeanwhile(t *testing.T) {
 	t.Parallel()
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) { testSessionDuringDrain(t, driver) })
+	}
+}
+
+func testSessionDuringDrain(t *testing.T, driver string) {
 	proceed := make(chan struct{})
 	up := wstest.NewRecorder(t, func(u *wstest.Upstream) {
 		<-proceed
 		u.Accept()
 	})
-	g := startGateway(t, oneRoute("ws://"+up.Addr(), ""))
+	g := startGateway(t, oneRoute("ws://"+up.Addr(), "")+driver)
 	c := wstest.Dial(t, g.addr)
 	request := handshakeOf(t, "/", 0)
 	c.Send(request.Bytes())
@@ -155,8 +161,14 @@ func TestDrainLetsRequestsEnd(t *testing.T) {
 // At the hard stop the drain is over, whatever is left; Close ends that with a reset.
 func TestDrainEndsAtTheHardStop(t *testing.T) {
 	t.Parallel()
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) { testHardStop(t, driver) })
+	}
+}
+
+func testHardStop(t *testing.T, driver string) {
 	up := wstest.NewRecorder(t, wstest.Accept())
-	g := startGateway(t, oneRoute("ws://"+up.Addr(), ", close_timeout: 1h"))
+	g := startGateway(t, oneRoute("ws://"+up.Addr(), ", close_timeout: 1h")+driver)
 	c, u := g.open(t, up, "/")
 	g.Drain(t.Context(), drainConfig(0, 0, 100*time.Millisecond))
 	c.ExpectClose(1001)

@@ -50,8 +50,14 @@ func wantUpstream(t *testing.T, u *wstest.Upstream, want [][]byte) {
 // in headConn's, in the kernel. It arrives in order and once from all of them, wherever the reads have cut it.
 func TestUpgradeDeliversEarlyBytes(t *testing.T) {
 	t.Parallel()
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) { testEarlyBytes(t, driver) })
+	}
+}
+
+func testEarlyBytes(t *testing.T, driver string) {
 	up := wstest.NewRecorder(t, wstest.Accept())
-	g := startGateway(t, oneRoute("ws://"+up.Addr(), ""))
+	g := startGateway(t, oneRoute("ws://"+up.Addr(), "")+driver)
 	const buffer = 4096 // of net/http's reader
 	for _, head := range []int{300, buffer - 1, buffer, buffer + 1, 2*buffer - 1, 2 * buffer, 2*buffer + 1, 16000} {
 		for _, size := range []int{1, 200, buffer - 300, maxEarly - 20} {
