@@ -30,6 +30,9 @@ type peer struct {
 	stalled, broken bool
 	paused          bool
 	shut, closed    bool
+	ended, gone     bool // it sends no more; it was reset
+	reset           bool // by the session
+	lost            bool // what was not written when it was closed
 }
 
 func newCore(t testing.TB, l *relay.Limits, deflate bool) *core {
@@ -46,11 +49,17 @@ func (c *core) Send(from relay.Side, p []byte) {
 }
 
 func (c *core) EOF(from relay.Side) {
-	c.input(from, func() { c.s.EOF(from, c.now) })
+	c.input(from, func() {
+		c.peers[from].ended = true
+		c.s.EOF(from, c.now)
+	})
 }
 
 func (c *core) Reset(from relay.Side) {
-	c.input(from, func() { c.s.Gone(from, c.now) })
+	c.input(from, func() {
+		c.peers[from].ended, c.peers[from].gone = true, true
+		c.s.Gone(from, c.now)
+	})
 }
 
 // input does what a peer does, once its side is read.
@@ -60,7 +69,7 @@ func (c *core) input(from relay.Side, do func()) {
 		p.later = append(p.later, do)
 		return
 	}
-	if !p.closed {
+	if !p.closed && !p.ended {
 		do()
 	}
 	c.rest()
@@ -148,7 +157,7 @@ func (c *core) op(op relay.Op) {
 		c.spans[op.Side] = append(c.spans[op.Side], op.Data)
 		return
 	case relay.Pause, relay.Resume:
-		if on := op.Kind == relay.Pause; p.paused == on || c.s.Paused(op.Side) != on && op.Kind == relay.Pause {
+		if on := op.Kind == relay.Pause; p.paused == on {
 			c.t.Errorf("%v is paused already: %v", op.Side, on)
 		}
 		p.paused = op.Kind == relay.Pause
@@ -159,10 +168,11 @@ func (c *core) op(op relay.Op) {
 		}
 		p.shut = true
 	case relay.Close, relay.Abort:
-		if op.Kind == relay.Close && len(p.queue) > 0 {
+		if op.Kind == relay.Close && len(p.queue) > 0 && !p.gone {
 			c.t.Errorf("close of the %v, %d bytes unwritten", op.Side, len(p.queue))
 		}
-		p.closed, p.queue, p.paused = true, nil, false
+		p.closed, p.reset, p.lost = true, op.Kind == relay.Abort, len(p.queue) > 0
+		p.queue, p.paused = nil, false
 	}
 	p.events = append(p.events, transcript.Event{At: c.now.Sub(epoch), Kind: op.Kind})
 }

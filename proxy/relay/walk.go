@@ -143,6 +143,9 @@ func (w *walker) gather() *frame.Violation {
 	// Two held frames cannot end in one buffer, so spent is free here.
 	h.spent, h.hold = h.hold, nil
 	w.s.write(w.to, raw)
+	if w.s.half[w.to].pending == 0 { // it could not be written any more
+		free(&h.spent)
+	}
 	if verdict == last {
 		w.s.relayedClose(w.to)
 	}
