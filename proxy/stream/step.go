@@ -37,7 +37,7 @@ func (d *Driver) post(change func(now time.Time)) {
 	go d.follow()
 }
 
-// follow is the goroutine that does what a change from outside asks for.
+// follow is the goroutine that does what nobody else has the time for.
 func (d *Driver) follow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,6 +51,12 @@ func (d *Driver) act(cause relay.Side) {
 		// Claimed before the lock is let go for closing: the queue may hold
 		// parts of the caller's buffer, which nobody else may write later.
 		to, ok := d.claim(cause.Other())
+		if ok && d.sides[to.Other()].waits() {
+			// A peer that does not read must not keep the other one from
+			// learning that the session ends.
+			d.actors++
+			go d.follow()
+		}
 		d.close()
 		if !ok {
 			break
@@ -173,13 +179,16 @@ func (d *Driver) close() {
 // and no writer; of first, where both have.
 func (d *Driver) claim(first relay.Side) (relay.Side, bool) {
 	for _, to := range [2]relay.Side{first, first.Other()} {
-		if s := &d.sides[to]; len(s.queue) > 0 && !s.writing {
+		if s := &d.sides[to]; s.waits() {
 			s.writing = true
 			return to, true
 		}
 	}
 	return 0, false
 }
+
+// waits reports that a side has something to be written, and no writer.
+func (s *side) waits() bool { return len(s.queue) > 0 && !s.writing }
 
 // write writes the queue of a side that the caller has claimed.
 func (d *Driver) write(to relay.Side) {
