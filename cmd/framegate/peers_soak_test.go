@@ -73,8 +73,8 @@ func TestSoak(t *testing.T) {
 		g.WaitLogs("connection", 1)
 		before := g.Usage()
 		t.Cleanup(func() { // runs before the gateway's own cleanup, which ends it
-			g.WaitUsage(before, 15*time.Second)
-			t.Logf("before: %v, after: %v, sessions: %d", before, g.Usage(), len(g.Logs("connection")))
+			after := g.WaitUsage(before, 15*time.Second)
+			t.Logf("before: %v, after: %v, sessions: %d", before, after, len(g.Logs("connection")))
 		})
 	}
 

@@ -83,19 +83,19 @@ func (p *Process) Usage() Usage {
 	return Usage{Goroutines: int(goroutines), Descriptors: len(entries)}
 }
 
-// WaitUsage waits, limit at most, until the process holds no more than want, and fails the test with its last reading otherwise.
-func (p *Process) WaitUsage(want Usage, limit time.Duration) {
+// WaitUsage waits, limit at most, until the process holds no more than want, and returns that reading. It fails the test otherwise.
+func (p *Process) WaitUsage(want Usage, limit time.Duration) Usage {
 	p.tb.Helper()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for deadline := time.Now().Add(limit); ; <-poll.C {
 		got := p.Usage()
 		if got.Goroutines <= want.Goroutines && got.Descriptors <= want.Descriptors {
-			return
+			return got
 		}
 		if time.Now().After(deadline) {
 			p.tb.Errorf("framegate holds %v after %v, want at most %v", got, limit, want)
-			return
+			return got
 		}
 	}
 }
