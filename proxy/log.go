@@ -23,7 +23,7 @@ func NewLogger(cfg LogConfig, w io.Writer) *slog.Logger {
 const maxLogged = 1024
 
 // clean makes a client's text fit for a log: at most maxLogged bytes, and no
-// control characters. Tokens are kept out elsewhere: only hosts and paths are
+// character that steers a terminal or is not seen. Tokens are kept out elsewhere: only hosts and paths are
 // ever logged, never a query, a header field or a payload.
 func clean(s string) string {
 	if len(s) > maxLogged {
@@ -34,7 +34,7 @@ func clean(s string) string {
 		s = s[:n]
 	}
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
+		if !unicode.IsGraphic(r) || r == utf8.RuneError {
 			return '?'
 		}
 		return r
