@@ -131,6 +131,34 @@ func TestRowsAfterClose(t *testing.T) {
 		c.ExpectEnd(4 * time.Second)
 		onlyClose(t, u, 4000, "")
 	})
+	run("F-30/flood behind the Close", func(t *testing.T) {
+		path := rowPath(t)
+		g.up.Handle(path, wstest.Accept())
+		c, u := g.open(t, path)
+		c.Send(wstest.Hex("83 80 M"))
+		flooded := make(chan int)
+		go func() {
+			sent := 0
+			for frame := wstest.ClientFrame(0x82, make([]byte, 64<<10)); sent < 1<<30 && c.Send(frame) == nil; {
+				sent += len(frame)
+			}
+			flooded <- sent
+		}()
+		c.ExpectClose(1002)
+		start := time.Now()
+		<-flooded // the gateway resets it when close_timeout has passed
+		between(t, "the end of the flood", start, 0, 5*time.Second)
+		wantFrames(t, u, nil, 1001)
+	})
+	run("F-30/silence behind the Close", func(t *testing.T) {
+		path := rowPath(t)
+		g.up.Handle(path, wstest.Accept())
+		c, u := g.open(t, path)
+		c.Send(wstest.Hex("83 80 M"))
+		c.ExpectClose(1002)
+		u.WaitEnd(4 * time.Second) // neither side says anything more: both ends are the gateway's to make
+		c.ExpectEnd(4 * time.Second)
+	})
 	run("F-30/both at once", func(t *testing.T) {
 		path := rowPath(t)
 		g.up.Handle(path, wstest.AcceptAnd(wstest.ServerFrame(0x88, wstest.CloseFrame(4001, "up"))))

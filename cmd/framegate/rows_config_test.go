@@ -136,6 +136,12 @@ func TestRowsConfigTimes(t *testing.T) {
 			wantMistake(t, configFile(", "+row.route, []string{"client: {max_frame: 1KiB}"}, nil), 5, row.path)
 		})
 	}
+	for _, host := range []string{"169.254.169.254", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "0.0.0.0", "2130706433", "0x7f000001", "127.1", "0177.0.0.1", "[::]", "[fe80::1%25lo]", "255.255.255.255", "224.0.0.1"} {
+		run("C-09/upstream "+host, func(t *testing.T) {
+			text := strings.Replace(configFile("", []string{"client: {max_frame: 1KiB}"}, nil), "127.0.0.1:9", host+":9", 1)
+			wantMistake(t, text, 7, "servers")
+		})
+	}
 	run("C-03/right file", func(t *testing.T) {
 		text := configFile(", policies: [p0], idle_timeout: 5m, ping_interval: 1m30s, close_codes: {drain: 1012, idle: {client: 4000}}", []string{"client: {max_frame: 512B, max_message: 1MiB, max_fragments: 10}"}, nil)
 		if code, output := checkFile(t, text); code != 0 {

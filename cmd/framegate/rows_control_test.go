@@ -124,7 +124,7 @@ func TestRowsPingsAnswered(t *testing.T) {
 func TestRowsMaskKeys(t *testing.T) {
 	t.Parallel()
 	g := startRows(t, rowSetup{route: "pings: answer"})
-	g.up.Handle("/ws/keys", wstest.AcceptAnd(slices.Repeat(wstest.Hex("89 01 70"), 10)))
+	g.up.Handle("/ws/keys", wstest.Then(wstest.AcceptAnd(slices.Repeat(wstest.Hex("89 01 70"), 10)), wstest.AnswerClose))
 	seen := make(map[[4]byte]int)
 	const sessions = 10
 	for i := range sessions {

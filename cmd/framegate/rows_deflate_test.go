@@ -154,6 +154,22 @@ func TestRowsDeflateViolations(t *testing.T) {
 	}
 }
 
+// TestRowsDeflateOff is an upstream that agrees to what `compression: off` never offered.
+func TestRowsDeflateOff(t *testing.T) {
+	t.Parallel()
+	g := startRows(t, rowSetup{route: "compression: off", upstream: wstest.Accept(agreeDeflate)})
+	c := wstest.Dial(t, g.Addr)
+	c.Send(hs("/ws").Add(offerDeflate).Bytes())
+	resp := c.Response()
+	if resp.Status != 502 {
+		t.Errorf("got %q, want 502", resp.Line)
+	}
+	wstest.CheckRefusal(t, resp)
+	if offer := g.up.Wait("/ws").Value("Sec-WebSocket-Extensions"); offer != "" {
+		t.Errorf("the upstream got the offer %q", offer)
+	}
+}
+
 // TestRowsDeflateOffers is row Z-07: an offer with parameters that RFC 7692 §7.1 does not allow is declined, not refused; what is
 // left is passed on.
 func TestRowsDeflateOffers(t *testing.T) {

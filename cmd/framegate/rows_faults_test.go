@@ -218,6 +218,8 @@ func TestRowsSignals(t *testing.T) {
 	run("X-09/a client that ignores the drain", func(t *testing.T) {
 		g := startRows(t, rowSetup{noVictim: true, unguarded: true})
 		c, _ := g.open(t, "/ws")
+		c.Send(wstest.ClientFrame(0x81, []byte("a")))
+		c.ExpectFrame(0x81, []byte("a"))
 		start := time.Now()
 		g.Signal(syscall.SIGTERM)
 		if code := g.Wait(); code != 0 {
@@ -225,6 +227,40 @@ func TestRowsSignals(t *testing.T) {
 		}
 		between(t, "the end of the process", start, 0, 8*time.Second) // close_timeout is 1 s
 		c.ExpectClose(1001)
+	})
+	for i := range 4 {
+		run(fmt.Sprintf("X-09/SIGTERM right behind the 101, %d", i), func(t *testing.T) {
+			g := startRows(t, rowSetup{noVictim: true, unguarded: true})
+			c := wstest.Dial(t, g.Addr)
+			c.Upgrade(hs("/ws"))
+			g.Signal(syscall.SIGTERM)
+			c.ExpectClose(1001) // whoever has a 101 is told why it ends
+			c.Close()
+			if code := g.Wait(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+		})
+	}
+	run("X-09/SIGTERM amid a handshake", func(t *testing.T) {
+		g := startRows(t, rowSetup{noVictim: true, unguarded: true})
+		release := make(chan struct{})
+		g.up.Handle("/ws/late", gatedBy(release, wstest.Accept()))
+		c := wstest.Dial(t, g.Addr)
+		c.Send(hs("/ws/late").Bytes())
+		g.up.Wait("/ws/late")
+		g.Signal(syscall.SIGTERM)
+		g.WaitLogs("draining", 1)
+		close(release)
+		resp := c.Response() // a refusal, or a session that is told why it ends
+		if resp.Status == 101 {
+			c.ExpectClose(1001)
+		} else if resp.Status != 503 {
+			t.Errorf("got %q, want 503, or 101 and Close 1001", resp.Line)
+		}
+		c.Close()
+		if code := g.Wait(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
 	})
 	run("X-09/SIGKILL and restart", func(t *testing.T) {
 		g := startRows(t, rowSetup{noVictim: true, unguarded: true, certificates: "internal"})

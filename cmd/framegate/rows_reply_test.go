@@ -189,6 +189,24 @@ func replyThen(b []byte, upgrade, connection string) wstest.Behaviour {
 	}
 }
 
+// TestRowsReplyFields shows which fields of a 101 reach the client: those from end to end, and of the others only the gateway's own.
+func TestRowsReplyFields(t *testing.T) {
+	t.Parallel()
+	g := startRows(t, rowSetup{upstream: wstest.Then(func(u *wstest.Upstream) {
+		u.Send(wstest.Head(switching, "Upgrade: websocket", "Connection: upgrade, X-Hop", "Sec-WebSocket-Accept: "+wstest.AcceptOf(u.Value("Sec-WebSocket-Key")),
+			"X-Hop: 1", "Keep-Alive: timeout=5", "Proxy-Authenticate: Basic", "Trailer: X", "Set-Cookie: a=1; Path=/", "Set-Cookie: b=2", "X-End: kept", "Date: Mon, 02 Nov 2026 10:00:00 GMT"))
+	}, wstest.EchoFrames)})
+	resp, _ := g.admit(t, hs("/ws"))
+	for name, want := range map[string]string{
+		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": wstest.HS0Accept, "X-End": "kept", "Set-Cookie": "a=1; Path=/, b=2",
+		"X-Hop": "", "Keep-Alive": "", "Proxy-Authenticate": "", "Trailer": "", "Sec-WebSocket-Protocol": "", "Sec-WebSocket-Extensions": "",
+	} {
+		if got := resp.Get(name); got != want {
+			t.Errorf("field %s is %q at the client, want %q", name, got, want)
+		}
+	}
+}
+
 // TestRowsReplyRelayed is row H-17: an upstream that answers with another status has its answer relayed, without a tunnel.
 func TestRowsReplyRelayed(t *testing.T) {
 	t.Parallel()
@@ -340,6 +358,7 @@ func TestRowsHandshakeVanish(t *testing.T) {
 	defer wait()
 	g := startRows(t, rowSetup{})
 	hole := startRows(t, rowSetup{servers: `servers: ["ws://` + wstest.BlackHole(t) + `"]`, noVictim: true})
+	deaf := startRows(t, rowSetup{servers: `servers: ["wss://` + wstest.NewRecorder(t, wstest.Silent).Addr() + `"]`, noVictim: true})
 	interim := wstest.Head("HTTP/1.1 100 Continue")
 	phases := []struct {
 		name   string
@@ -353,6 +372,7 @@ func TestRowsHandshakeVanish(t *testing.T) {
 		{"amid a field", g, func(b []byte) []byte { return b[:bytes.Index(b, []byte("Key"))] }, nil},
 		{"all but the last byte", g, func(b []byte) []byte { return b[:len(b)-1] }, nil},
 		{"dial under way", hole, func(b []byte) []byte { return b }, nil},
+		{"TLS of the upstream under way", deaf, func(b []byte) []byte { return b }, nil},
 		{"upstream silent", g, func(b []byte) []byte { return b }, wstest.Silent},
 		{"upstream silent, early bytes", g, func(b []byte) []byte { return append(b, wstest.ClientFrame(1, []byte("x"))...) }, wstest.Silent},
 		{"upstream at an interim answer", g, func(b []byte) []byte { return b }, wstest.Send(interim)},

@@ -20,14 +20,26 @@ var canaries = []string{Canary, strings.ToLower(Canary), "UzNDUkVU", strings.Tri
 
 // Guard takes the gateway's present resources as the baseline. The cleanup then demands, once the test and its subtests are over,
 // that within 5 s goroutines and descriptors are back (I3), that no canary and no control byte is in its output or its metrics
-// (I2), and that each line of its log is whole.
+// (I2), that each line of its log is whole, and that nothing that a client said has made a new series.
 func Guard(tb testing.TB, p *Process) {
 	tb.Helper()
+	// The reading itself takes goroutines, more or fewer of them at a time: the most of a few readings is what quiet means.
 	baseline := p.Usage()
+	for range 8 {
+		u := p.Usage()
+		baseline.Goroutines = max(baseline.Goroutines, u.Goroutines)
+		baseline.Descriptors = max(baseline.Descriptors, u.Descriptors)
+	}
+	before := p.Metrics()
 	tb.Cleanup(func() {
 		tb.Helper()
 		p.WaitUsage(baseline, 5*time.Second)
 		CheckSecrets(tb, p)
+		for series := range p.Metrics() {
+			if _, ok := before[series]; !ok && strings.HasPrefix(series, "framegate_") {
+				tb.Errorf("the series %s was not there from the start", series)
+			}
+		}
 	})
 }
 
@@ -43,13 +55,25 @@ func CheckSecrets(tb testing.TB, p *Process) {
 		}
 	}
 	for line := range strings.SplitSeq(p.Stderr(), "\n") {
-		if line != "" && !json.Valid([]byte(line)) {
-			tb.Errorf("log line is not JSON: %.300q", line)
-		}
+		checkLine(tb, line)
 	}
 	for series := range p.Metrics() {
 		if found := canaryIn(series); found != "" {
 			tb.Errorf("canary %q in the series %.300q", found, series)
+		}
+	}
+}
+
+// checkLine demands of one log line that it is JSON and that no field is over 1,024 bytes, a cut marked by at most a few more.
+func checkLine(tb testing.TB, line string) {
+	tb.Helper()
+	var fields map[string]any
+	if line != "" && json.Unmarshal([]byte(line), &fields) != nil {
+		tb.Errorf("log line is not JSON: %.300q", line)
+	}
+	for name, value := range fields {
+		if text, ok := value.(string); ok && len(text) > 1024+16 {
+			tb.Errorf("log field %s has %d bytes: %.100q", name, len(text), text)
 		}
 	}
 }
