@@ -41,7 +41,7 @@ func compile(cfg *Config, m *metrics, report, warn Report) *site {
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
 	}
-	policy.Validate(cfg.Policies, func(path, format string, args ...any) { report("policies."+path, format, args...) })
+	policy.Validate(cfg.Policies, prefixed("policies", report))
 
 	routes := map[string]int{}
 	usedPools, usedPolicies := map[string]bool{}, map[string]bool{}
@@ -135,13 +135,18 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)
 	}
-	patterns := compilePaths(c.Paths, report)
+	patterns, hosts := compilePaths(c.Paths, report), map[string]bool{}
 	for i, name := range c.Hosts {
 		host, ok := canonicalHost(name)
-		if !ok {
+		switch {
+		case !ok:
 			report(fmt.Sprintf("hosts[%d]", i), "%q is not a host name, want one such as app.example.com or *.example.com, without port", name)
 			continue
+		case hosts[host]:
+			report(fmt.Sprintf("hosts[%d]", i), "%q is listed twice", name)
+			continue
 		}
+		hosts[host] = true
 		s.hosts = append(s.hosts, host)
 		for j, pattern := range patterns {
 			if pattern == "" {

@@ -39,6 +39,9 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	l.more = &more
 	compile(cfg, nil, l.report, l.warn)
 	l.errs = append(l.errs, elsewhere(more, errs)...)
+	if slices.ContainsFunc(l.errs, func(e *strictyaml.Error) bool { return within(e.Path, "routes") }) {
+		l.warnings = nil // what no route uses may be what a mistaken one means
+	}
 	l.errs.Sort()
 	l.warnings.Sort()
 	return &Loaded{cfg, l.warnings}, l.errs.Err()
@@ -49,9 +52,15 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 func elsewhere(more, errs strictyaml.Errors) strictyaml.Errors {
 	return slices.DeleteFunc(more, func(e *strictyaml.Error) bool {
 		return slices.ContainsFunc(errs, func(d *strictyaml.Error) bool {
-			return d.File == e.File && (strings.HasPrefix(d.Path, e.Path) || strings.HasPrefix(e.Path, d.Path))
+			return d.File == e.File && (within(d.Path, e.Path) || within(e.Path, d.Path))
 		})
 	})
+}
+
+// within reports whether a path is that of a section or of a value in it.
+func within(path, section string) bool {
+	rest, ok := strings.CutPrefix(path, section)
+	return ok && (rest == "" || section == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // A loader collects what is wrong over several files.
@@ -96,7 +105,7 @@ func (l *loader) policyFile(cfg *Config, path, file string) {
 	l.errs = append(l.errs, errs...)
 	for name, c := range more.Policies {
 		if _, ok := cfg.Policies[name]; ok {
-			l.errs = append(l.errs, doc.Errorf(strictyaml.Key("policies", name), "policy %q is defined already", name))
+			l.errs = append(l.errs, errorAt(doc, strictyaml.Key("policies", name), "policy %q is defined already", name))
 			continue
 		}
 		cfg.Policies[name] = c
@@ -106,20 +115,28 @@ func (l *loader) policyFile(cfg *Config, path, file string) {
 
 // document returns the file in which a path of the merged configuration is.
 func (l *loader) document(path string) *strictyaml.Document {
-	if rest, ok := strings.CutPrefix(path, "policies."); ok {
-		for name, doc := range l.owner {
-			if rest == name || strings.HasPrefix(rest, name+".") {
-				return doc
-			}
+	for name, doc := range l.owner {
+		if within(path, strictyaml.Key("policies", name)) {
+			return doc
 		}
 	}
 	return l.main
 }
 
 func (l *loader) report(path, format string, args ...any) {
-	*l.more = append(*l.more, l.document(path).Errorf(path, format, args...))
+	*l.more = append(*l.more, errorAt(l.document(path), path, format, args...))
 }
 
 func (l *loader) warn(path, format string, args ...any) {
-	l.warnings = append(l.warnings, l.document(path).Errorf(path, format, args...))
+	l.warnings = append(l.warnings, errorAt(l.document(path), path, format, args...))
+}
+
+// errorAt makes an error at the value of path, or at its key where the value
+// begins on another line.
+func errorAt(doc *strictyaml.Document, path, format string, args ...any) *strictyaml.Error {
+	e := doc.Errorf(path, format, args...)
+	if key := doc.KeyAt(path); key.Line < e.Line {
+		e.Line, e.Column = key.Line, key.Column
+	}
+	return e
 }
