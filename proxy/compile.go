@@ -237,11 +237,15 @@ func compileLimits(c *RouteConfig, p *policy.Policy, report Report) *relay.Limit
 			unknown(report, path, "cause", name, slices.Sorted(maps.Keys(known)))
 			continue
 		}
-		for side, code := range map[relay.Side]int{relay.Client: c.CloseCodes[name].Client, relay.Upstream: c.CloseCodes[name].Upstream} {
-			if code != 0 && !frame.ValidCode(frame.StatusCode(code)) {
-				report(path, "%d may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
+		for side, key := range [...]string{relay.Client: "client", relay.Upstream: "upstream"} {
+			code, at := c.CloseCodes[name].of(relay.Side(side)), strictyaml.Key(path, key)
+			if c.CloseCodes[name].short {
+				at = path
 			}
-			l.Codes[cause][side] = frame.StatusCode(code)
+			if code != 0 && !frame.ValidCode(code) {
+				report(at, "%d may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
+			}
+			l.Codes[cause][side] = code
 		}
 	}
 	return &l

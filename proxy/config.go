@@ -6,6 +6,7 @@ import (
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/frame"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/proxy/upstream"
 	"github.com/framegate/framegate/tlsmgr"
@@ -82,8 +83,17 @@ type DrainConfig struct {
 // CloseCode is what the sides are told where a route overrides the table of
 // causes: a number for the client alone, or a mapping for either side.
 type CloseCode struct {
-	Client   int `yaml:"client" min:"1000" max:"4999" doc:"Code for the client."`
-	Upstream int `yaml:"upstream" min:"1000" max:"4999" doc:"Code for the upstream."`
+	Client   int  `yaml:"client" min:"1000" max:"4999" doc:"Code for the client."`
+	Upstream int  `yaml:"upstream" min:"1000" max:"4999" doc:"Code for the upstream."`
+	short    bool // written as a number
+}
+
+// of returns the code for a side, 0 where there is none.
+func (c CloseCode) of(side relay.Side) frame.StatusCode {
+	if side == relay.Client {
+		return frame.StatusCode(c.Client)
+	}
+	return frame.StatusCode(c.Upstream)
 }
 
 // UnmarshalText reads the form that is a number.
@@ -92,7 +102,7 @@ func (c *CloseCode) UnmarshalText(text []byte) error {
 	if err != nil || n < 1000 || n > 4999 {
 		return fmt.Errorf("%q is not a close code, want %s", text, c.Wanted())
 	}
-	c.Client = n
+	c.Client, c.short = n, true
 	return nil
 }
 

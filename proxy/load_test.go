@@ -96,6 +96,7 @@ func TestLoadReports(t *testing.T) {
 		policies = "policies: [own]"
 		admin    = `admin: {address: "off"}`
 		notHost  = " is not a host name, want one such as app.example.com or *.example.com, without port"
+		notCode  = " may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999"
 		notPath  = " is not a path, want one such as /ws, or /ws/* for /ws and all below it"
 	)
 	for _, row := range []struct {
@@ -135,8 +136,8 @@ func TestLoadReports(t *testing.T) {
 			`routes[0].policies[1]: unknown policy "oen", did you mean "own"?`, `routes[0].policies[2]: policy "own" is listed twice`,
 			`routes[0].policies[3]: unknown policy "nothing like it", want the name of an entry of the section policies`,
 		}},
-		{"close codes", route, route + "    close_codes:\n      drain: ▸1005\n      idle: {client: ▸70000, upstream: 1001}\n      ▸drian:\n        client: 1012\n      too_big: {client: 1009, upstream: ▸x}\n      protocol: ▸x\n", []string{
-			"routes[0].close_codes.drain: 1005 may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999",
+		{"close codes", route, route + "    close_codes:\n      drain: ▸1005\n      lifetime: {client: ▸1006, upstream: ▸2999}\n      idle: {client: ▸70000, upstream: 1001}\n      ▸drian:\n        client: 1012\n      too_big: {client: 1009, upstream: ▸x}\n      protocol: ▸x\n", []string{
+			"routes[0].close_codes.drain: 1005" + notCode, "routes[0].close_codes.lifetime.client: 1006" + notCode, "routes[0].close_codes.lifetime.upstream: 2999" + notCode,
 			`routes[0].close_codes.idle.client: want a whole number from 1000 to 4999, not "70000"`,
 			`routes[0].close_codes.drian: unknown cause "drian", did you mean "drain"?`,
 			`routes[0].close_codes.too_big.upstream: want a whole number, not "x"`,
