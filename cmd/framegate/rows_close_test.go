@@ -118,6 +118,14 @@ func TestRowsAfterClose(t *testing.T) {
 			onlyClose(t, g.up.Wait(path), 1000, "bye")
 		})
 	}
+}
+
+// TestRowsCloseEnds is what becomes of a connection whose peer does not do its part of the closing handshake.
+func TestRowsCloseEnds(t *testing.T) {
+	t.Parallel()
+	run, wait := atOnce(t)
+	defer wait()
+	g := startRows(t, rowSetup{})
 	run("F-30/no answer to the Close", func(t *testing.T) {
 		path := rowPath(t)
 		g.up.Handle(path, wstest.Accept())

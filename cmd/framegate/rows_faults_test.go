@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +82,63 @@ func TestRowsUpstreamEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRowsBacklog is what say of earlier messages: all that came before the end is delivered, however much it is.
+func TestRowsBacklog(t *testing.T) {
+	t.Parallel()
+	run, wait := atOnce(t)
+	defer wait()
+	g := startRows(t, rowSetup{})
+	const messages, size = 300, 16 << 10
+	var backlog []byte
+	for i := range messages {
+		backlog = append(backlog, wstest.ServerFrame(0x82, slices.Repeat([]byte{byte(i)}, size))...)
+	}
+	closing := wstest.ServerFrame(0x88, wstest.CloseFrame(4321, "done"))
+	for name, row := range map[string]struct {
+		sent []byte
+		code int
+	}{
+		"X-02/FIN behind a backlog":                {backlog, 1011},
+		"F-30/Close and FIN behind a backlog":      {append(slices.Clone(backlog), closing...), 4321},
+		"F-32/violation behind a backlog":          {append(slices.Clone(backlog), wstest.Hex("83 00")...), 1011},
+		"F-29/Close without a code behind backlog": {append(slices.Clone(backlog), wstest.Hex("88 00")...), wstest.NoCode},
+	} {
+		run(name, func(t *testing.T) {
+			path := rowPath(t)
+			g.up.Handle(path, wstest.Then(wstest.AcceptAnd(row.sent), wstest.Hangup))
+			c := wstest.Dial(t, g.Addr)
+			c.Upgrade(hs(path))
+			before, _ := c.ExpectClose(row.code)
+			if len(before) != messages {
+				t.Fatalf("the client got %d of %d messages before the Close", len(before), messages)
+			}
+			for i, f := range before {
+				if len(f.Payload) != size || f.Payload[0] != byte(i) {
+					t.Fatalf("message %d is %v", i, f)
+				}
+			}
+			c.Send(wstest.Hex("88 82 M 03e8"))
+			c.ExpectEOF(3 * time.Second)
+		})
+	}
+	run("X-02/client's FIN behind a backlog", func(t *testing.T) {
+		path := rowPath(t)
+		g.up.Handle(path, wstest.Accept())
+		c, u := g.open(t, path)
+		frame := wstest.ClientFrame(0x82, make([]byte, size))
+		for range messages {
+			c.Send(frame)
+		}
+		c.Close()
+		if code, _ := u.WaitClose(wstest.Patience); code != 1001 {
+			t.Errorf("the upstream got Close %d, want 1001", code)
+		}
+		if frames, rest := u.Frames(); len(frames) != messages+1 || len(rest) > 0 {
+			t.Errorf("the upstream got %d frames and %d more bytes, want %d and a Close", len(frames), len(rest), messages)
+		}
+	})
 }
 
 // TestRowsClientEnds mirrors: the upstream learns 1001, and a message that was cut is never completed.
@@ -181,132 +237,6 @@ func TestRowsStreamedText(t *testing.T) {
 	})
 }
 
-// TestRowsSignals is row X-09: SIGTERM says 1001 to both sides, a second one ends at once, and a killed gateway starts cleanly.
-func TestRowsSignals(t *testing.T) {
-	t.Parallel()
-	run, wait := atOnce(t)
-	defer wait()
-	run("X-09/SIGTERM", func(t *testing.T) {
-		g := startRows(t, rowSetup{noVictim: true, unguarded: true})
-		c, u := g.open(t, "/ws")
-		c.Send(wstest.ClientFrame(0x81, []byte("a")))
-		c.ExpectFrame(0x81, []byte("a"))
-		idle := wstest.Dial(t, g.Addr)
-		g.Signal(syscall.SIGTERM)
-		c.ExpectClose(1001)
-		c.Send(wstest.ClientFrame(0x88, wstest.CloseFrame(1001, "")))
-		c.ExpectEOF(3 * time.Second)
-		if code, _ := u.WaitClose(wstest.Patience); code != 1001 {
-			t.Errorf("the upstream got Close %d, want 1001", code)
-		}
-		idle.ExpectEnd(5 * time.Second)
-		if code := g.Wait(); code != 0 {
-			t.Errorf("exit code %d, want 0", code)
-		}
-	})
-	run("X-09/second SIGTERM", func(t *testing.T) {
-		g := startRows(t, rowSetup{noVictim: true, unguarded: true, extra: "drain: {delay: 0s, window: 60s, hard_stop: 120s}"})
-		c, _ := g.open(t, "/ws")
-		g.Signal(syscall.SIGTERM)
-		waitRefused(t, g) // the first signal has been taken
-		start := time.Now()
-		g.Signal(syscall.SIGTERM)
-		g.Wait()
-		between(t, "the end of the process", start, 0, 3*time.Second)
-		c.ExpectEnd(time.Second)
-	})
-	run("X-09/a client that ignores the drain", func(t *testing.T) {
-		g := startRows(t, rowSetup{noVictim: true, unguarded: true})
-		c, _ := g.open(t, "/ws")
-		c.Send(wstest.ClientFrame(0x81, []byte("a")))
-		c.ExpectFrame(0x81, []byte("a"))
-		start := time.Now()
-		g.Signal(syscall.SIGTERM)
-		if code := g.Wait(); code != 0 {
-			t.Errorf("exit code %d, want 0", code)
-		}
-		between(t, "the end of the process", start, 0, 8*time.Second) // close_timeout is 1 s
-		c.ExpectClose(1001)
-	})
-	for i := range 4 {
-		run(fmt.Sprintf("X-09/SIGTERM right behind the 101, %d", i), func(t *testing.T) {
-			g := startRows(t, rowSetup{noVictim: true, unguarded: true})
-			c := wstest.Dial(t, g.Addr)
-			c.Upgrade(hs("/ws"))
-			g.Signal(syscall.SIGTERM)
-			c.ExpectClose(1001) // whoever has a 101 is told why it ends
-			c.Close()
-			if code := g.Wait(); code != 0 {
-				t.Errorf("exit code %d, want 0", code)
-			}
-		})
-	}
-	run("X-09/SIGTERM amid a handshake", func(t *testing.T) {
-		g := startRows(t, rowSetup{noVictim: true, unguarded: true})
-		release := make(chan struct{})
-		g.up.Handle("/ws/late", gatedBy(release, wstest.Accept()))
-		c := wstest.Dial(t, g.Addr)
-		c.Send(hs("/ws/late").Bytes())
-		g.up.Wait("/ws/late")
-		g.Signal(syscall.SIGTERM)
-		g.WaitLogs("draining", 1)
-		close(release)
-		resp := c.Response() // a refusal, or a session that is told why it ends
-		if resp.Status == 101 {
-			c.ExpectClose(1001)
-		} else if resp.Status != 503 {
-			t.Errorf("got %q, want 503, or 101 and Close 1001", resp.Line)
-		}
-		c.Close()
-		if code := g.Wait(); code != 0 {
-			t.Errorf("exit code %d, want 0", code)
-		}
-	})
-	run("X-09/SIGKILL and restart", func(t *testing.T) {
-		g := startRows(t, rowSetup{noVictim: true, unguarded: true, certificates: "internal"})
-		root := g.ClientTLS()
-		root.ServerName = "app.example.com"
-		g.Signal(syscall.SIGKILL)
-		g.Wait()
-		again := startRows(t, rowSetup{noVictim: true, certificates: "internal", extra: "tls: {storage: {file: " + g.Storage + "}}"})
-		c := wstest.DialTLS(t, again.Addr, root) // the same root serves on
-		c.Upgrade(hs("/ws"))
-	})
-}
-
-// waitRefused waits until the gateway accepts no more connections, or answers none.
-func waitRefused(t *testing.T, g *rowGate) {
-	t.Helper()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.Now().Add(wstest.Patience); time.Now().Before(deadline); <-poll.C {
-		status := drainStatus(t, g)
-		if status != 101 {
-			return
-		}
-	}
-	t.Fatal("the gateway went on to accept sessions after SIGTERM")
-}
-
-// drainStatus tries a handshake and returns its status, 0 if there was none.
-func drainStatus(t *testing.T, g *rowGate) int {
-	t.Helper()
-	c, err := wstest.TryDial(t, g.Addr)
-	if err != nil {
-		return 0
-	}
-	defer c.Close()
-	c.Send(get().Bytes())
-	resp, err := c.ReadHead()
-	if err != nil {
-		if !errors.Is(err, io.EOF) && !wstest.IsReset(err) {
-			t.Logf("handshake while draining: %v", err)
-		}
-		return 0
-	}
-	return resp.Status
-}
-
 // TestRowsIdle looks at the ends that the gateway makes by the clock, with short times.
 func TestRowsIdle(t *testing.T) {
 	t.Parallel()
@@ -389,3 +319,6 @@ func TestRowsTypes(t *testing.T) {
 		}
 	})
 }
+
+// stillOpen reports whether the error of a read is its deadline.
+func stillOpen(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

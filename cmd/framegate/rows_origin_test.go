@@ -76,6 +76,14 @@ func TestRowsOrigin(t *testing.T) {
 		{"O-07/blob", "blob:https://app.example.com/0", false},
 		{"O-07/javascript", "javascript://app.example.com", false},
 		{"O-07/file with the host", "file://app.example.com", false},
+	})
+}
+
+// TestRowsOriginLists goes on with lists of origins and with the wildcard.
+func TestRowsOriginLists(t *testing.T) {
+	t.Parallel()
+	g := startRows(t, rowSetup{})
+	g.origins(t, []originRow{
 		{"O-09/good comma evil", "https://app.example.com, https://evil.io", false},
 		{"O-09/good space evil", "https://app.example.com https://evil.io", false},
 		{"O-09/evil comma good", "https://evil.io, https://app.example.com", false},

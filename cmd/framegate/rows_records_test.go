@@ -12,39 +12,48 @@ import (
 	"github.com/framegate/framegate/internal/wstest"
 )
 
-// TestRowsTLSRecords are the rows T-09 and T-11, and ends of the connection that TLS does not announce.
+// Content types of TLS records (RFC 8446 §5.1).
+const (
+	handshake   = 22
+	application = 23
+)
+
+// openRaw upgrades a connection whose records the test seals itself.
+func (g *rowGate) openRaw(t *testing.T, edit func(c *tls.Config)) (*wstest.RawTLS, *wstest.Upstream) {
+	t.Helper()
+	config := g.named("app.example.com")
+	edit(config)
+	r := wstest.DialRawTLS(t, g.Addr, config)
+	path := rowPath(t)
+	// The answers are sealed: that a frame has reached the upstream shows that the 101 is out.
+	r.Send(r.Seal(application, append(hs(path).Bytes(), wstest.ClientFrame(0x81, []byte("ready"))...)))
+	u := g.up.Wait(path)
+	u.WaitFrames(1)
+	return r, u
+}
+
+func v13(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }
+
+func v12(c *tls.Config) {
+	c.MaxVersion = tls.VersionTLS12
+	c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+}
+
+// TestRowsTLSRecords is row T-09.
 func TestRowsTLSRecords(t *testing.T) {
 	t.Parallel()
 	run, wait := atOnce(t)
 	defer wait()
 	g := startRows(t, rowSetup{certificates: "internal"})
-	const handshake, application = 22, 23
 	keyUpdate := wstest.Hex("18 000001 00")
-	open := func(t *testing.T, edit func(c *tls.Config)) (*wstest.RawTLS, *wstest.Upstream) {
-		t.Helper()
-		config := g.named("app.example.com")
-		edit(config)
-		r := wstest.DialRawTLS(t, g.Addr, config)
-		path := rowPath(t)
-		// The answers are sealed: that a frame has reached the upstream shows that the 101 is out.
-		r.Send(r.Seal(application, append(hs(path).Bytes(), wstest.ClientFrame(0x81, []byte("ready"))...)))
-		u := g.up.Wait(path)
-		u.WaitFrames(1)
-		return r, u
-	}
-	v13 := func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }
-	v12 := func(c *tls.Config) {
-		c.MaxVersion = tls.VersionTLS12
-		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
-	}
 	run("T-09/1000 KeyUpdates in one record", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		r.Send(r.Seal(handshake, bytes.Repeat(keyUpdate, 1000)))
 		r.ExpectEnd(5 * time.Second)
 		u.WaitEnd(wstest.Patience)
 	})
 	run("T-09/continuous KeyUpdates", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		for range 1000 {
 			if r.Send(r.Seal(handshake, keyUpdate)) != nil {
 				break
@@ -55,7 +64,7 @@ func TestRowsTLSRecords(t *testing.T) {
 		u.WaitEnd(wstest.Patience)
 	})
 	run("T-09/KeyUpdates that ask for an answer, unread", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		r.SetReadBuffer(4096)
 		for range 1000 {
 			if r.Send(r.Seal(handshake, wstest.Hex("18 000001 01"))) != nil {
@@ -66,14 +75,14 @@ func TestRowsTLSRecords(t *testing.T) {
 		u.WaitEnd(15 * time.Second)
 	})
 	run("T-09/KeyUpdate cut in two records", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		r.Send(r.Seal(handshake, keyUpdate[:2]), r.Seal(handshake, keyUpdate[2:]))
 		r.NextSecret(t)
 		r.Send(r.Seal(application, wstest.ClientFrame(0x88, wstest.CloseFrame(1000, ""))))
 		u.WaitEnd(wstest.Patience) // whether it is taken or refused, nothing hangs
 	})
 	run("T-09/one KeyUpdate between messages", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		for i := range 10 {
 			r.Send(r.Seal(application, wstest.ClientFrame(0x81, fmt.Append(nil, i))), r.Seal(handshake, keyUpdate))
 			r.NextSecret(t)
@@ -81,7 +90,7 @@ func TestRowsTLSRecords(t *testing.T) {
 		wantFrame(t, u, 10, "9")
 	})
 	run("T-09/empty records", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		for range 1000 {
 			if r.Send(r.Seal(application, nil)) != nil {
 				break
@@ -91,7 +100,7 @@ func TestRowsTLSRecords(t *testing.T) {
 		u.WaitEnd(wstest.Patience)
 	})
 	run("T-09/record that does not decrypt", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		good := r.Seal(application, wstest.ClientFrame(0x81, []byte("a")))
 		bad := r.Seal(application, wstest.ClientFrame(0x81, []byte("b")))
 		bad[len(bad)-1] ^= 1
@@ -102,8 +111,16 @@ func TestRowsTLSRecords(t *testing.T) {
 			t.Errorf("the upstream got Close %d, want 1001", code)
 		}
 	})
+}
+
+// TestRowsTLSEnds is row T-11, and ends of the connection that TLS does not announce.
+func TestRowsTLSEnds(t *testing.T) {
+	t.Parallel()
+	run, wait := atOnce(t)
+	defer wait()
+	g := startRows(t, rowSetup{certificates: "internal"})
 	run("T-11/renegotiation", func(t *testing.T) {
-		r, u := open(t, v12)
+		r, u := g.openRaw(t, v12)
 		r.Send(r.Seal(handshake, wstest.ClientHello(t, g.named("app.example.com"))[5:]))
 		r.ExpectEnd(5 * time.Second)
 		if code, _ := u.WaitClose(wstest.Patience); code != 1001 {
@@ -111,7 +128,7 @@ func TestRowsTLSRecords(t *testing.T) {
 		}
 	})
 	run("T-11/frames over TLS 1.2", func(t *testing.T) {
-		r, u := open(t, v12)
+		r, u := g.openRaw(t, v12)
 		r.Send(r.Seal(application, wstest.ClientFrame(0x81, []byte("12"))))
 		wantFrame(t, u, 1, "12")
 	})
@@ -128,7 +145,7 @@ func TestRowsTLSRecords(t *testing.T) {
 		}
 	})
 	run("X-02/close_notify without a Close", func(t *testing.T) {
-		r, u := open(t, v13)
+		r, u := g.openRaw(t, v13)
 		r.Send(r.Seal(21, wstest.Hex("0100")))
 		if code, _ := u.WaitClose(wstest.Patience); code != 1001 {
 			t.Errorf("the upstream got Close %d, want 1001", code)

@@ -140,6 +140,12 @@ func TestRowsHeaders(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestRowsHopByHop looks at fields that only one connection may see, and at those that Connection must not take away.
+func TestRowsHopByHop(t *testing.T) {
+	t.Parallel()
+	g := startRows(t, rowSetup{})
 	t.Run("S-10/HTTP2-Settings beside websocket", func(t *testing.T) {
 		before := g.up.Dials()
 		c := wstest.Dial(t, g.Addr)

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -80,7 +81,13 @@ func TestRowsTLSNames(t *testing.T) {
 			t.Errorf("X-Forwarded-Proto %q", got)
 		}
 	})
+}
 
+// TestRowsTLSHello goes on with the ClientHello: names that it must not have, and how it is cut.
+func TestRowsTLSHello(t *testing.T) {
+	t.Parallel()
+	g := startRows(t, rowSetup{certificates: "internal"})
+	const app = "app.example.com"
 	hello := wstest.ClientHello(t, g.named(app))
 	for name, sni := range map[string]string{
 		"IPv4 address": "127.0.0.1", "IPv6 address": "::1", "300 bytes": strings.Repeat("a", 63) + strings.Repeat(".a", 118), "unknown": "unknown.example", "parent": "example.com",
@@ -119,6 +126,16 @@ func TestRowsTLSNames(t *testing.T) {
 		c.Send(wstest.SetSNI(t, hello, "APP.EXAMPLE.COM"))
 		if got := c.Alert(); got != -1 && got != alertUnrecognizedName {
 			t.Errorf("alert %d, want the server's flight", got)
+		}
+	})
+	t.Run("T-12/200 names that nobody serves", func(t *testing.T) {
+		for i := range 200 {
+			c := wstest.Dial(t, g.Addr)
+			c.Send(wstest.SetSNI(t, hello, fmt.Sprintf("h%d.app.example.com", i)))
+			if got := c.Alert(); got != alertUnrecognizedName {
+				t.Fatalf("alert %d, want %d", got, alertUnrecognizedName)
+			}
+			c.Close()
 		}
 	})
 	t.Run("T-04/records of one byte", func(t *testing.T) {
@@ -209,7 +226,14 @@ func TestRowsTLSVersions(t *testing.T) {
 			c.ExpectFrame(0x81, []byte("served"))
 		})
 	}
+}
 
+// TestRowsTLSPorts is row T-14: another protocol than the port speaks.
+func TestRowsTLSPorts(t *testing.T) {
+	t.Parallel()
+	run, wait := atOnce(t)
+	defer wait()
+	g := startRows(t, rowSetup{certificates: "internal"})
 	plain := startRows(t, rowSetup{})
 	hello := wstest.ClientHello(t, g.named("app.example.com"))
 	for name, row := range map[string]struct {
