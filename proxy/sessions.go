@@ -20,8 +20,30 @@ type failer interface {
 type sessions struct {
 	mu    sync.Mutex
 	all   map[*connection]failer
-	empty chan struct{} // closed while there are none and somebody waits
+	held  int           // handshakes that may become sessions
+	over  bool          // wait has returned: there will be no more
+	empty chan struct{} // closed once there is nothing to wait for and somebody waits
 	late  func(failer)  // ends a session whose handshake was under way when all others were ended
+}
+
+// hold keeps wait from returning until release is called: a client that is
+// answered 101 has a session, which must end like the others. It reports false
+// where nobody waits for sessions any more.
+func (s *sessions) hold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.held++
+	}
+	return !s.over
+}
+
+// release is called once a handshake has its session, or has failed.
+func (s *sessions) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held--
+	s.gone()
 }
 
 // enter starts a session and adds it until leave is called. Both are one step:
@@ -50,9 +72,14 @@ func (s *sessions) leave(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, c)
-	if len(s.all) == 0 && s.empty != nil {
+	s.gone()
+}
+
+// gone wakes those who wait for the last session. The lock is held.
+func (s *sessions) gone() {
+	if len(s.all) == 0 && s.held == 0 && s.empty != nil {
 		close(s.empty)
-		s.empty = nil
+		s.empty, s.over = nil, true
 	}
 }
 
@@ -73,10 +100,11 @@ func (s *sessions) end(late func(failer)) []failer {
 	return list
 }
 
-// wait returns when there are no sessions, or ctx ends.
+// wait returns when there are no sessions and there will be none, or ctx ends.
 func (s *sessions) wait(ctx context.Context) error {
 	s.mu.Lock()
-	if len(s.all) == 0 {
+	if len(s.all) == 0 && s.held == 0 {
+		s.over = true
 		s.mu.Unlock()
 		return nil
 	}

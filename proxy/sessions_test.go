@@ -177,3 +177,37 @@ func TestSessionsWait(t *testing.T) {
 		}
 	})
 }
+
+// Between its 101 and its session a handshake is waited for; after the wait there are no more.
+func TestSessionsWaitForHandshakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &sessions{}
+		for range 2 {
+			if !s.hold() {
+				t.Fatal("nobody waits, and still there may be no session")
+			}
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.wait(t.Context()) }()
+		synctest.Wait()
+		if !s.hold() {
+			t.Error("while others are waited for, there may be no further session")
+		}
+		session := enterFakes(s, 1)[0]
+		for range 3 {
+			s.release()
+		}
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Error("it returned while there was a session")
+		}
+		session.leave()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if s.hold() {
+			t.Error("after the wait there may be a session")
+		}
+	})
+}

@@ -29,38 +29,42 @@ const (
 func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 	rt, offer, no := s.admit(st, r)
 	name := routeName(rt)
+	var up *upgraded
 	if no == nil {
-		var up *upgraded
 		if up, no = s.dial(r, rt, offer); clientOf(r).flooded.Load() {
-			if no == nil {
-				up.conn.Close()
-			}
 			no = tooEarly()
 		}
 		switch {
-		case no != nil:
-		case up.refusal != nil:
-			s.metrics.handshakes.WithLabelValues(name, resultRefused).Inc()
-			s.log.Info("refused", append(requestAttrs(r), "route", name, "status", up.refusal.Status, "reason", "refused by the upstream",
-				"result", resultRefused, "upstream", up.server.String())...)
-			up.relayRefusal(w, r)
-			return
-		default:
-			s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
-			s.run(w, r, rt, offer, up)
-			return
+		case no == nil && s.sessions.hold():
+			defer s.sessions.release()
+		case no == nil:
+			no = goingAway()
+		}
+		if no != nil && up != nil {
+			up.conn.Close()
 		}
 	}
-	s.metrics.handshakes.WithLabelValues(name, no.result).Inc()
-	s.logRefused(r, name, no)
-	no.write(w)
+	switch {
+	case no != nil:
+		s.metrics.handshakes.WithLabelValues(name, no.result).Inc()
+		s.logRefused(r, name, no)
+		no.write(w)
+	case up.refusal != nil:
+		s.metrics.handshakes.WithLabelValues(name, resultRefused).Inc()
+		s.log.Info("refused", append(requestAttrs(r), "route", name, "status", up.refusal.Status, "reason", "refused by the upstream",
+			"result", resultRefused, "upstream", up.server.String())...)
+		up.relayRefusal(w, r)
+	default:
+		s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
+		s.run(w, r, rt, offer, up)
+	}
 }
 
 // admit decides whether a client may connect, without asking the upstream.
 func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *refused) {
 	c := clientOf(r)
 	if s.draining.Load() {
-		return nil, nil, refuse(http.StatusServiceUnavailable, resultDraining, "going away").with("Retry-After", "1")
+		return nil, nil, goingAway()
 	}
 	if c.early > maxEarly {
 		return nil, nil, tooEarly()
@@ -83,6 +87,10 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *re
 		return rt, nil, no
 	}
 	return rt, offer, nil
+}
+
+func goingAway() *refused {
+	return refuse(http.StatusServiceUnavailable, resultDraining, "going away").with("Retry-After", "1")
 }
 
 func tooEarly() *refused {
