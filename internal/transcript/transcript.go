@@ -79,12 +79,15 @@ func Make(path, text string) *Script {
 // side in one line: they arrive in one piece.
 func (s *Script) Joined() *Script {
 	j := &Script{Name: s.Name, NoChop: s.NoChop, path: s.path}
+	open := false // the last line sends frames
 	for _, line := range s.lines {
-		side, frames, ok := strings.Cut(line, ": ")
-		if n := len(j.lines) - 1; ok && n >= 0 && frames != "eof" && frames != "reset" && strings.HasPrefix(j.lines[n], side+": ") {
+		side, frames, sent := strings.Cut(line, ": ")
+		sent = sent && frames != "eof" && frames != "reset"
+		if n := len(j.lines) - 1; sent && open && strings.HasPrefix(j.lines[n], side+": ") {
 			j.lines[n] += " | " + frames
 		} else if line != "" && !strings.HasPrefix(line, "#") {
 			j.lines = append(j.lines, line)
+			open = sent
 		}
 	}
 	return j

@@ -1,0 +1,83 @@
+package transcript
+
+import "github.com/framegate/framegate/proxy/relay"
+
+// A Program is what a fuzzer's bytes mean: zeros, where they end.
+type Program []byte
+
+// Next returns the next byte.
+func (p *Program) Next() int {
+	if len(*p) == 0 {
+		return 0
+	}
+	b := (*p)[0]
+	*p = (*p)[1:]
+	return int(b)
+}
+
+// Pick returns one of a few choices.
+func Pick[T any](p *Program, all ...T) T { return all[p.Next()%len(all)] }
+
+// Frame makes a frame of a side that is more often right than wrong.
+func (p *Program) Frame(from relay.Side) []byte {
+	f := Frame{Fin: true, Masked: from == relay.Client, Op: Pick[byte](p, 1, 2, 0, 1, 2, 0, 9, 10, 9, 10, 8, 3)}
+	if f.Masked {
+		f.Key = Pick(p, [4]byte{1, 2, 3, 4}, [4]byte{}, [4]byte{0xff, 0x80, 0, 0xe2})
+	}
+	flaws := p.Next()
+	f.Fin = flaws&1 == 0 || f.Op > 2 && flaws&2 == 0
+	if flaws&0x0c == 0x0c {
+		f.RSV = 4
+	}
+	if flaws&0xf0 == 0xf0 {
+		f.RSV, f.Masked = Pick[byte](p, 0, 2, 1), !f.Masked
+	}
+	switch n := p.Next(); {
+	case f.Op == 8 && n%4 > 0:
+		f.Payload = append(Pick(p, []byte{3, 0xe8}, []byte{15, 0xa0}, []byte{3, 0xed}, []byte{3}), p.text(n%8)...)
+	case f.Op > 2:
+		f.Payload = p.text(n % 10)
+	case n < 200:
+		f.Payload = p.text(n % 50)
+	default:
+		f.Payload = append(Filler(Pick(p, 125, 126, 4080, 4088, 4092, 4093, 5000, 9000)), p.text(3)...)
+	}
+	f.Length = uint64(len(f.Payload))
+	switch {
+	case f.Length > 65535:
+		f.Form = 8
+	case f.Length > 125:
+		f.Form = 2
+	}
+	if flaws == 0x5a {
+		f.Form = 8
+	}
+	return f.Append(nil)
+}
+
+// text returns some bytes that are often UTF-8.
+func (p *Program) text(n int) []byte {
+	var b []byte
+	for range n {
+		b = append(b, Pick(p, "a", "b", "é", "€", "𝄞", "\xe2", "\x82", "\xac", "\xff", "\xf4")...)
+	}
+	return b
+}
+
+// Limits makes limits, and whether permessage-deflate was agreed.
+func (p *Program) Limits() (*relay.Limits, bool) {
+	l := &newSettings().limits
+	flags := p.Next()
+	l.AnswerPings = flags&1 != 0
+	if flags&2 != 0 {
+		l.From[relay.Client] = relay.Shape{MaxFrame: 6000, MaxMessage: 9000, MaxFragments: 3, NoBinary: flags&4 != 0}
+		l.From[relay.Upstream] = relay.Shape{MaxFrame: 130, MaxMessage: 200, MaxFragments: 5, NoText: flags&8 != 0}
+	}
+	if flags&16 != 0 {
+		l.HighWater, l.LowWater = 3000, 100
+	}
+	if flags&32 != 0 {
+		l.WriteTimeout, l.FrameGrace, l.IdleTimeout = 0, 0, 0
+	}
+	return l, flags&64 != 0
+}
