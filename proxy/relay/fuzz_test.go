@@ -8,84 +8,6 @@ import (
 	"github.com/framegate/framegate/proxy/relay"
 )
 
-// A program is what a fuzzer's bytes mean: zeros, where they end.
-type program []byte
-
-func (p *program) next() int {
-	if len(*p) == 0 {
-		return 0
-	}
-	b := (*p)[0]
-	*p = (*p)[1:]
-	return int(b)
-}
-
-// pick returns one of a few choices.
-func pick[T any](p *program, all ...T) T { return all[p.next()%len(all)] }
-
-// frame makes a frame that is more often right than wrong.
-func (p *program) frame(from relay.Side) []byte {
-	f := transcript.Frame{Fin: true, Masked: from == relay.Client, Op: pick[byte](p, 1, 2, 0, 1, 2, 0, 9, 10, 9, 10, 8, 3)}
-	if f.Masked {
-		f.Key = pick(p, [4]byte{1, 2, 3, 4}, [4]byte{}, [4]byte{0xff, 0x80, 0, 0xe2})
-	}
-	flaws := p.next()
-	f.Fin = flaws&1 == 0 || f.Op > 2 && flaws&2 == 0
-	if flaws&0x0c == 0x0c {
-		f.RSV = 4
-	}
-	if flaws&0xf0 == 0xf0 {
-		f.RSV, f.Masked = pick[byte](p, 0, 2, 1), !f.Masked
-	}
-	switch n := p.next(); {
-	case f.Op == 8 && n%4 > 0:
-		f.Payload = append(pick(p, []byte{3, 0xe8}, []byte{15, 0xa0}, []byte{3, 0xed}, []byte{3}), p.text(n%8)...)
-	case f.Op > 2:
-		f.Payload = p.text(n % 10)
-	case n < 200:
-		f.Payload = p.text(n % 50)
-	default:
-		f.Payload = append(transcript.Filler(pick(p, 125, 126, 4080, 4088, 4092, 4093, 5000, 9000)), p.text(3)...)
-	}
-	f.Length = uint64(len(f.Payload))
-	switch {
-	case f.Length > 65535:
-		f.Form = 8
-	case f.Length > 125:
-		f.Form = 2
-	}
-	if flaws == 0x5a {
-		f.Form = 8
-	}
-	return f.Append(nil)
-}
-
-// text returns some bytes that are often UTF-8.
-func (p *program) text(n int) []byte {
-	var b []byte
-	for range n {
-		b = append(b, pick(p, "a", "b", "é", "€", "𝄞", "\xe2", "\x82", "\xac", "\xff", "\xf4")...)
-	}
-	return b
-}
-
-func (p *program) limits() (*relay.Limits, bool) {
-	l := limits()
-	flags := p.next()
-	l.AnswerPings = flags&1 != 0
-	if flags&2 != 0 {
-		l.From[relay.Client] = relay.Shape{MaxFrame: 6000, MaxMessage: 9000, MaxFragments: 3, NoBinary: flags&4 != 0}
-		l.From[relay.Upstream] = relay.Shape{MaxFrame: 130, MaxMessage: 200, MaxFragments: 5, NoText: flags&8 != 0}
-	}
-	if flags&16 != 0 {
-		l.HighWater, l.LowWater = 3000, 100
-	}
-	if flags&32 != 0 {
-		l.WriteTimeout, l.FrameGrace, l.IdleTimeout = 0, 0, 0
-	}
-	return l, flags&64 != 0
-}
-
 // A fuzzed session, and what was sent by either side.
 type fuzzed struct {
 	*core
@@ -98,36 +20,36 @@ type fuzzed struct {
 }
 
 // step does one thing.
-func (f *fuzzed) step(p *program) {
-	what := p.next()
+func (f *fuzzed) step(p *transcript.Program) {
+	what := p.Next()
 	side := relay.Side(what & 1)
 	switch what >> 1 % 16 {
 	default:
-		f.unsent[side] = append(f.unsent[side], p.frame(side)...)
+		f.unsent[side] = append(f.unsent[side], p.Frame(side)...)
 	case 6, 7, 8:
-		f.feed(side, 1+p.next())
+		f.feed(side, 1+p.Next())
 	case 9:
 		f.feed(side, 1<<20)
 	case 10:
 		f.Stall(side, what&32 != 0)
 	case 11:
 		if q := &f.peers[side]; len(q.queue) > 0 && !q.broken {
-			f.take(side, 1+p.next()*17%len(q.queue))
+			f.take(side, 1+p.Next()*17%len(q.queue))
 			f.rest()
 		}
 	case 12:
-		f.Sleep(time.Duration(p.next()) * pick(p, time.Millisecond, 100*time.Millisecond))
+		f.Sleep(time.Duration(p.Next()) * transcript.Pick(p, time.Millisecond, 100*time.Millisecond))
 		f.outside = f.outside || f.s.Ended()
 	case 13:
-		f.unsent[side] = append(f.unsent[side], byte(p.next()), byte(p.next()))
+		f.unsent[side] = append(f.unsent[side], byte(p.Next()), byte(p.Next()))
 	case 14:
 		f.end(p, side)
 	}
 }
 
 // end is one of the ways in which a session can end from outside.
-func (f *fuzzed) end(p *program, side relay.Side) {
-	switch p.next() % 16 {
+func (f *fuzzed) end(p *transcript.Program, side relay.Side) {
+	switch p.Next() % 16 {
 	case 0:
 		f.outside = true
 		f.EOF(side)
@@ -139,7 +61,7 @@ func (f *fuzzed) end(p *program, side relay.Side) {
 		f.Break(side)
 	case 3:
 		f.outside = true
-		f.Fail(pick(p, relay.Drain, relay.Internal, relay.Policy, relay.Idle, relay.TokenExpired))
+		f.Fail(transcript.Pick(p, relay.Drain, relay.Internal, relay.Policy, relay.Idle, relay.TokenExpired))
 	}
 }
 
@@ -164,9 +86,9 @@ func FuzzSession(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p := program(data)
+		p := transcript.Program(data)
 		z := &fuzzed{}
-		z.limits, z.deflate = p.limits()
+		z.limits, z.deflate = p.Limits()
 		z.core = newCore(t, z.limits, z.deflate)
 		for n := 0; len(p) > 0 && n < 300; n++ {
 			z.step(&p)
@@ -201,7 +123,7 @@ func (f *fuzzed) complete() {
 		return
 	}
 	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
-		code, good := naive(f.sent[from], from, f.limits, f.deflate)
+		code, good := transcript.Verdict(f.sent[from], from, f.limits, f.deflate)
 		if code != 0 && !f.s.Ended() {
 			f.t.Errorf("frame %d of the %v deserves %d, and the session goes on", good, from, code)
 		}
@@ -209,7 +131,7 @@ func (f *fuzzed) complete() {
 			continue
 		}
 		sent, _ := transcript.Split(f.sent[from])
-		seen, err := crossed(from.Other(), f.peers[from.Other()].total, f.sent[from], f.limits, f.deflate, false)
+		seen, err := transcript.Crossed(from.Other(), f.peers[from.Other()].total, f.sent[from], f.limits, f.deflate, false)
 		for _, frame := range sent[min(seen, len(sent)):] {
 			if err == nil && frame.Complete() && frame.Op != 9 && frame.Op != 10 {
 				f.t.Errorf("%x of the %v has not crossed", frame.Raw, from)
@@ -236,7 +158,7 @@ func (f *fuzzed) finish() {
 func (f *fuzzed) verify() {
 	for _, to := range []relay.Side{relay.Client, relay.Upstream} {
 		p := &f.peers[to]
-		if _, err := crossed(to, p.total, f.sent[to.Other()], f.limits, f.deflate, !p.reset && !p.ended && !p.broken); err != nil {
+		if _, err := transcript.Crossed(to, p.total, f.sent[to.Other()], f.limits, f.deflate, !p.reset && !p.ended && !p.broken); err != nil {
 			f.t.Error(err)
 		}
 	}
@@ -245,7 +167,7 @@ func (f *fuzzed) verify() {
 	if want == 0 {
 		return
 	}
-	if code, good := naive(f.sent[r.By], r.By, f.limits, f.deflate); code != want {
+	if code, good := transcript.Verdict(f.sent[r.By], r.By, f.limits, f.deflate); code != want {
 		f.t.Errorf("ended with %+v, but frame %d of the %v deserves %d", r, good, r.By, code)
 	}
 	if told := int(r.Told[r.By]); told != 0 && told != want {
