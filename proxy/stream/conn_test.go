@@ -32,6 +32,7 @@ type conn struct {
 	closed  int // calls of Close and Abort
 	shut    int // calls of CloseWrite
 	busy    [2]int
+	sizes   []int // of the buffers of Read
 	events  []transcript.Event
 }
 
@@ -46,6 +47,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	c.enter(0, "reads")
 	defer c.leave(0)
+	c.sizes = append(c.sizes, len(p))
 	for i := range p {
 		p[i] = 0xdb
 	}
@@ -67,12 +69,12 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) Write(p []byte) (int, error) {
 	before := string(p)
+	c.do(func() { c.enter(1, "writes") })
 	if c.delay != nil {
 		time.Sleep(c.delay())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.enter(1, "writes")
 	defer c.leave(1)
 	for c.stalled && c.closed == 0 && !c.broken {
 		c.change.Wait()
@@ -148,4 +150,14 @@ func (c *conn) breakWrites()  { c.do(func() { c.broken = true }) }
 func (c *conn) take() (events []transcript.Event) {
 	c.do(func() { events, c.events = c.events, nil })
 	return events
+}
+
+// got returns everything that was written.
+func (c *conn) got() (p []byte) {
+	c.do(func() {
+		for _, e := range c.events {
+			p = append(p, e.Data...)
+		}
+	})
+	return p
 }

@@ -16,13 +16,25 @@ type run struct {
 	driver  *stream.Driver
 	conns   [2]*conn
 	over    chan relay.Result
+	counted [2]relay.Stats
 }
 
-// start runs a session inside of a synctest bubble.
-func start(t testing.TB, l *relay.Limits, deflate bool, early [2][]byte) *run {
+func (r *run) count(from relay.Side, more relay.Stats) {
+	c := &r.counted[from]
+	*c = relay.Stats{Frames: c.Frames + more.Frames, Messages: c.Messages + more.Messages, Bytes: c.Bytes + more.Bytes, Dropped: c.Dropped + more.Dropped}
+}
+
+// newRun makes a session inside of a synctest bubble, and does not run it yet.
+func newRun(t testing.TB, l *relay.Limits, deflate bool) *run {
 	r := &run{conns: [2]*conn{newConn(t), newConn(t)}, over: make(chan relay.Result, 1)}
 	r.session = relay.New(l, deflate, time.Now())
-	r.driver = stream.New(r.session, r.conns[0], r.conns[1], nil)
+	r.driver = stream.New(r.session, r.conns[0], r.conns[1], r.count)
+	return r
+}
+
+// start runs a session.
+func start(t testing.TB, l *relay.Limits, deflate bool, early [2][]byte) *run {
+	r := newRun(t, l, deflate)
 	go func() { r.over <- r.driver.Run(early) }()
 	synctest.Wait()
 	return r
@@ -44,12 +56,13 @@ func (r *run) Result() (relay.Result, [2]relay.Stats, bool) {
 }
 
 // stop ends the session, if it has not ended, and checks what it leaves.
-func (r *run) stop(t testing.TB) {
+func (r *run) stop(t testing.TB) (result relay.Result) {
 	t.Helper()
 	r.driver.Abort()
+	time.Sleep(time.Second) // a write may take its time
 	synctest.Wait()
 	select {
-	case <-r.over:
+	case result = <-r.over:
 	default:
 		t.Fatal("both connections are closed, and Run has not returned")
 	}
@@ -57,7 +70,11 @@ func (r *run) stop(t testing.TB) {
 		if c.closed != 1 {
 			t.Errorf("the connection to the %v was closed %d times", relay.Side(side), c.closed)
 		}
+		if got, want := r.counted[side], r.session.Stats(relay.Side(side)); got != want {
+			t.Errorf("of the %v %+v were counted, want %+v", relay.Side(side), got, want)
+		}
 	}
+	return result
 }
 
 // TestTranscripts plays the transcripts of package relay through the driver.
