@@ -152,9 +152,6 @@ func (c *Client) Reset() {
 // SetReadBuffer shrinks the kernel's receive buffer, so that back-pressure shows after little data.
 func (c *Client) SetReadBuffer(n int) { c.tcp.SetReadBuffer(n) }
 
-// LocalAddr is the client's address as the gateway sees it.
-func (c *Client) LocalAddr() string { return c.conn.LocalAddr().String() }
-
 func (c *Client) arm() { c.conn.SetReadDeadline(time.Now().Add(c.Within)) }
 
 // Frame reads one frame.
