@@ -71,10 +71,10 @@ func (s *Session) sendClose(to Side) {
 	case h.sentClose, h.then != 0, h.broken, h.closed:
 		return
 	case s.midFrame(to):
-		h.then, h.endAt = Abort, s.now+s.limits.CloseTimeout
+		h.then, h.endAt = Abort, s.patience(h)
 		return
 	case h.eof && !h.gotClose: // it has left: it only takes what was handed out before
-		h.then, h.endAt = Close, s.now+s.limits.CloseTimeout
+		h.then, h.endAt = Close, s.patience(h)
 		return
 	}
 	code, reason := s.limits.Codes.Code(s.cause, s.by, to), s.reasonFor(to)
@@ -100,7 +100,7 @@ func (s *Session) reasonFor(to Side) string {
 // told notes that a side was handed a Close and sets the time for its part.
 func (s *Session) told(to Side, code frame.StatusCode) {
 	h := &s.half[to]
-	h.sentClose, h.told, h.endAt = true, code, s.now+s.limits.CloseTimeout
+	h.sentClose, h.told, h.endAt = true, code, s.patience(h)
 }
 
 // close ends the connection to a side, once.
@@ -202,7 +202,7 @@ func (s *Session) finish(side Side) {
 	case h.broken, h.eof && h.sentClose:
 		s.close(side, Close)
 	case h.sentClose && !h.shut && h.phase == discarding && (side == Client || !h.gotClose):
-		h.shut, h.endAt = true, s.now+s.limits.CloseTimeout
+		h.shut, h.endAt = true, s.patience(h)
 		s.ops = append(s.ops, Op{Kind: HalfClose, Side: side})
 	}
 }

@@ -13,11 +13,11 @@ type Limits struct {
 	PongTimeout     time.Duration // how long it may then stay silent
 	IdleTimeout     time.Duration // without a frame in either direction; the gateway's own pings do not count
 	MaxLifetime     time.Duration // of the session
-	CloseTimeout    time.Duration // for the peer's part of a close, then TCP ends; there is always such a limit
+	CloseTimeout    time.Duration // for the peer's part of a close, then TCP ends; must be positive
 	WriteTimeout    time.Duration // without the peer taking any byte that was written to it
 	AssemblyTimeout time.Duration // from the first to the last fragment of a message
 	FrameGrace      time.Duration // for a header; afterwards a frame needs MinProgress
-	MinProgress     int64         // bytes per second
+	MinProgress     int64         // bytes per second, of a frame that is sent and of what is still to be taken at the end
 
 	ControlRate  float64 // pings and unsolicited pongs per second, of each side
 	ControlBurst int

@@ -135,3 +135,54 @@ func TestWriteProgressCounts(t *testing.T) {
 		t.Errorf("10 s without any progress: %v, %v", kinds(got), s.Result().Cause)
 	}
 }
+
+// TestSlowPeerIsToldTheEnd ends a session whose client has much to take still:
+// while it takes some, the Close behind it is not cut off; then it has
+// close_timeout for its answer.
+func TestSlowPeerIsToldTheEnd(t *testing.T) {
+	l := limits()
+	s := relay.New(l, false, epoch)
+	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 100_000), nil), epoch)
+	ops(s)
+	s.Fail(relay.Drain, epoch)
+	pending := relay.Pending(s, relay.Client)
+	now := epoch
+	for pending > 0 {
+		now = now.Add(3 * time.Second)
+		s.Tick(now)
+		n := min(10_000, pending)
+		s.Written(relay.Client, n, now)
+		pending -= n
+		for _, op := range ops(s) {
+			if op.Side == relay.Client && op.Kind != relay.Write {
+				t.Fatalf("after %v, with %d bytes to be taken: operation %d", now.Sub(epoch), pending, op.Kind)
+			}
+		}
+	}
+	if got, want := s.Deadline(), now.Add(l.CloseTimeout); got != want {
+		t.Errorf("%v for the answer, want %v", got.Sub(now), l.CloseTimeout)
+	}
+}
+
+// TestTooSlowPeerIsReset is the same at less than min_progress.
+func TestTooSlowPeerIsReset(t *testing.T) {
+	l := limits()
+	s := relay.New(l, false, epoch)
+	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 100_000), nil), epoch)
+	ops(s)
+	s.Fail(relay.Drain, epoch)
+	for at := time.Second; ; at += time.Second {
+		s.Tick(epoch.Add(at))
+		for _, op := range ops(s) {
+			if op.Side != relay.Client || op.Kind == relay.Write {
+				continue
+			}
+			if want := l.CloseTimeout + 100*time.Second; op.Kind != relay.Abort || at < want-3*time.Second || at > want+3*time.Second {
+				t.Errorf("operation %d after %v, want a reset after about %v", op.Kind, at, want)
+			}
+			return
+		}
+		s.Written(relay.Client, 500, epoch.Add(at))
+		ops(s)
+	}
+}

@@ -207,7 +207,7 @@ func (s *Session) WriteFailed(to Side, now time.Time) {
 	h.broken = true
 	s.taken(to, h.pending)
 	if h.endAt == 0 {
-		h.endAt = s.now + s.limits.CloseTimeout
+		h.endAt = s.patience(h)
 	}
 	s.settle()
 }
@@ -240,6 +240,7 @@ func (s *Session) taken(to Side, n int) {
 	if h.pending == 0 {
 		free(&from.spent)
 		from.unstick(s.now)
+		h.endAt = min(h.endAt, s.patience(h))
 	}
 	if from.paused && h.pending <= s.limits.LowWater {
 		s.resume(to.Other())

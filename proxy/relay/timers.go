@@ -104,11 +104,21 @@ func (s *Session) progress(h *half) time.Duration {
 	case !h.parser.Partial():
 		return never
 	}
-	at := h.frameAt + s.limits.FrameGrace
-	if s.limits.MinProgress > 0 {
-		at += time.Duration(float64(got) / float64(s.limits.MinProgress) * float64(time.Second))
+	return h.frameAt + s.limits.FrameGrace + s.slowest(got)
+}
+
+// slowest is how long n bytes may take.
+func (s *Session) slowest(n int64) time.Duration {
+	if s.limits.MinProgress == 0 {
+		return 0
 	}
-	return at
+	return time.Duration(float64(n) / float64(s.limits.MinProgress) * float64(time.Second))
+}
+
+// patience is when a side's part of the close must be done that begins now,
+// behind what it has not taken yet.
+func (s *Session) patience(h *half) time.Duration {
+	return s.now + s.limits.CloseTimeout + s.slowest(int64(h.pending))
 }
 
 // assembly is when the message under way must be complete.
