@@ -2,10 +2,10 @@
 // connection between a client and an upstream, without any I/O.
 //
 // A driver feeds it what arrived (Feed, EOF, Gone), the time (Tick) and what
-// it wrote (Written), and after each of these calls drains Next, which says
-// what to do: write these bytes, stop reading, half-close, close. The session
-// reads no clock, starts no goroutine and keeps no descriptor, so every race
-// and every time-out of a connection can be written down as a test
+// it wrote (Written, WriteFailed), and after each of these calls drains Next,
+// which says what to do: write these bytes, stop reading, half-close, close.
+// The session reads no clock, starts no goroutine and keeps no descriptor, so
+// every race and every time-out of a connection can be written down as a test
 // (testdata/*.txt are such transcripts), and the goroutine driver and the
 // reactor behave alike.
 //
@@ -18,12 +18,19 @@
 // frame is relayed whole or not at all: then whatever goes wrong, a Close can
 // still follow. A larger frame streams; if it cannot be completed, the
 // connection to its receiver is reset, for inside a half-relayed frame no
-// Close may stand (RFC 6455 §5.4).
+// Close may stand (RFC 6455 §5.4). The reset comes behind everything that was
+// handed out before, so what a receiver gets does not depend on how the frames
+// were cut on their way.
 //
 // Text is checked to be UTF-8 in place, through its mask, without unmasking.
+//
+// While a receiver has not taken what it was sent, the clocks of the sender
+// stand still: it may not be read, so its silence means nothing.
 //
 // # How it ends
 //
 // Each cause has one row in the table of cause.go, which says what either side
-// is told. Every end, whoever began it, goes through end and settle.
+// is told. Every end, whoever began it, goes through end and settle. A graceful
+// one (stopping) first lets the messages under way end; until it has begun the
+// sides may still close by themselves.
 package relay

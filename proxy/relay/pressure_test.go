@@ -186,3 +186,23 @@ func TestTooSlowPeerIsReset(t *testing.T) {
 		ops(s)
 	}
 }
+
+// TestLateReports are those of a writer that was at work when its side was
+// closed.
+func TestLateReports(t *testing.T) {
+	s := relay.New(limits(), false, epoch)
+	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 100), nil), epoch)
+	s.Gone(relay.Client, epoch)
+	s.Written(relay.Client, 102, epoch)
+	s.WriteFailed(relay.Client, epoch)
+	ops(s)
+	if n := relay.Pending(s, relay.Client); n != 0 {
+		t.Errorf("%d bytes are pending for a side that is closed", n)
+	}
+	s.WriteFailed(relay.Upstream, epoch)
+	s.Written(relay.Upstream, 10, epoch)
+	s.WriteFailed(relay.Upstream, epoch)
+	if got := ops(s); len(got) != 1 || got[0].Kind != relay.Close || !s.Done() || relay.Pending(s, relay.Upstream) != 0 {
+		t.Errorf("operations %v, done %v", kinds(got), s.Done())
+	}
+}
