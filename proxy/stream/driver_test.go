@@ -216,6 +216,58 @@ func TestReadBuffers(t *testing.T) {
 	})
 }
 
+// TestPausedWhileSomebodyElseWrites has the timer's goroutine stuck in a write
+// to a client that reads nothing. The upstream's pump leaves copies behind it,
+// up to the high-water mark, and goes on when they are taken.
+func TestPausedWhileSomebodyElseWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limits()
+		l.WriteTimeout = 0
+		r := start(t, l, false, [2][]byte{})
+		r.conns[0].stall(true)
+		time.Sleep(l.PingInterval)
+		var want []byte
+		for range 100 {
+			p := sends(relay.Upstream, frame.OpBinary, transcript.Filler(10_000))
+			want = append(want, p...)
+			r.conns[1].send(p)
+		}
+		synctest.Wait()
+		left := 0
+		for _, p := range r.conns[1].arrived {
+			left += len(p)
+		}
+		if taken := len(want) - left; !r.session.Paused(relay.Upstream) || taken < l.HighWater || taken > l.HighWater+64<<10 {
+			t.Errorf("%d bytes were read of an upstream whose client reads nothing, want about %d", taken, l.HighWater)
+		}
+		r.conns[0].stall(false)
+		synctest.Wait()
+		if got := r.conns[0].got(); !bytes.HasSuffix(got, want) {
+			t.Errorf("the client got %d bytes, want its ping and the %d of the upstream", len(got), len(want))
+		}
+		r.stop(t)
+	})
+}
+
+// TestClosedWhilePaused ends a session while a pump waits to read on.
+func TestClosedWhilePaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limits()
+		l.HighWater, l.LowWater = 1_000, 100
+		r := start(t, l, false, [2][]byte{})
+		r.conns[0].stall(true)
+		time.Sleep(l.PingInterval)
+		r.conns[1].send(sends(relay.Upstream, frame.OpBinary, transcript.Filler(2_000)))
+		synctest.Wait()
+		if !r.session.Paused(relay.Upstream) {
+			t.Error("the upstream is not paused")
+		}
+		r.conns[1].eof()
+		synctest.Wait()
+		r.stop(t)
+	})
+}
+
 func TestNoAllocationPerMessage(t *testing.T) {
 	var from [2]*loop
 	for i := range from {
