@@ -10,8 +10,7 @@
 //	session.go   7 take the connection from net/http, 8 answer 101, 9 feed what both readers hold, 10 relay
 //
 // No byte of the client reaches the upstream before its 101 is verified, and
-// no upstream connection serves twice. Plain requests (plain.go) use other
-// connections.
+// no upstream connection serves twice, of plain requests (plain.go) neither.
 //
 // # The journey of a message
 //

@@ -56,12 +56,9 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		st := compile(loaded.Config, newMetrics("fuzz"), func(path, format string, args ...any) {
+		compile(loaded.Config, newMetrics("fuzz"), func(path, format string, args ...any) {
 			t.Errorf("a mistake of a file that was loaded: "+path+": "+format, args...)
 		}, func(string, string, ...any) {})
-		for _, pool := range st.pools {
-			pool.Close()
-		}
 	})
 }
 

@@ -13,7 +13,8 @@ import (
 
 // A plainProxy relays the requests of a route that are not WebSocket
 // handshakes: the pages of the application, its long polls and event streams.
-// They share the pool's connections, which never carry a WebSocket.
+// Each has an upstream connection of its own, as every WebSocket has: what a
+// server sends behind its answer reaches nobody else.
 type plainProxy struct {
 	pool  *upstream.Pool
 	proxy *httputil.ReverseProxy

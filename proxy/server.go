@@ -153,9 +153,6 @@ func (s *Server) Close() {
 	if s.admin != nil {
 		s.admin.close()
 	}
-	for _, p := range s.site.Load().pools {
-		p.Close()
-	}
 	s.certs.Close()
 }
 

@@ -6,6 +6,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -32,7 +34,11 @@ func failed(err error) error {
 	return failure{err}
 }
 
-func main() { os.Exit(execute(os.Args[1:])) }
+func main() {
+	// Packages that log by themselves (net/http's client does) may quote what a peer sent.
+	log.SetOutput(io.Discard)
+	os.Exit(execute(os.Args[1:]))
+}
 
 func execute(args []string) int {
 	root := &cobra.Command{

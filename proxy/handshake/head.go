@@ -126,7 +126,7 @@ func (s *HeadScanner) requestLine(line []byte) *Refusal {
 	s.method, s.target = span{0, first}, span{first + 1, last}
 	method, target := line[:first], line[first+1:last]
 	if len(method) > maxMethod || !consists(method, classToken) {
-		return malformed("malformed method " + quote(method))
+		return malformed("malformed method")
 	}
 	if refusal := checkVersion(line[last+1:]); refusal != nil {
 		return refusal
@@ -147,9 +147,9 @@ func checkVersion(v []byte) *Refusal {
 	}
 	if len(v) == 8 && string(v[:5]) == "HTTP/" && isDigit(v[5]) && v[6] == '.' && isDigit(v[7]) &&
 		(v[5] >= '2' || v[5] == '1' && v[7] > '1') {
-		return refuse(http.StatusHTTPVersionNotSupported, reasonHTTPVersion, "version "+quote(v))
+		return refuse(http.StatusHTTPVersionNotSupported, reasonHTTPVersion, "HTTP version other than 1.1")
 	}
-	return malformed("version " + quote(v) + " is not HTTP/1.1")
+	return malformed("malformed or old HTTP version")
 }
 
 // checkTarget accepts origin-form, absolute-form and, for OPTIONS, asterisk-form (RFC 9112 section 3.2).
@@ -219,7 +219,7 @@ func (s *HeadScanner) hostField(value []byte, where span) *Refusal {
 		return refuse(http.StatusBadRequest, reasonHost, "two Host fields")
 	}
 	if !validAuthority(value) {
-		return refuse(http.StatusBadRequest, reasonHost, "malformed Host "+quote(value))
+		return refuse(http.StatusBadRequest, reasonHost, "malformed Host")
 	}
 	s.hasHost = true
 	if !s.absolute {
@@ -248,7 +248,7 @@ func (s *HeadScanner) framing(name, value []byte) *Refusal {
 			return malformed("Transfer-Encoding twice, or with Content-Length")
 		}
 		if !equalFold(value, "chunked") {
-			return refuse(http.StatusNotImplemented, reasonCoding, "Transfer-Encoding "+quote(value)+" is not chunked")
+			return refuse(http.StatusNotImplemented, reasonCoding, "Transfer-Encoding is not chunked")
 		}
 		s.chunked = true
 	}

@@ -94,7 +94,7 @@ func recognise(r *http.Request) (proto string, refusal *Refusal) {
 	case r.ProtoMajor != 1 || r.ProtoMinor != 1:
 		return "", badHandshake("version " + quote(r.Proto) + " cannot upgrade")
 	case r.Method != http.MethodGet:
-		return "", methodNotAllowed("upgrade with method " + quote(r.Method))
+		return "", methodNotAllowed("upgrade with another method than GET")
 	}
 	return protoHTTP1, checkUpgrade(r.Header)
 }
@@ -104,7 +104,7 @@ func checkProtocol(token string) *Refusal {
 	if equalFold(token, "websocket") {
 		return nil
 	}
-	return refuse(http.StatusNotImplemented, reasonProtocol, ":protocol "+quote(token)+" is not websocket")
+	return refuse(http.StatusNotImplemented, reasonProtocol, ":protocol is not websocket")
 }
 
 func checkUpgrade(h http.Header) *Refusal {
@@ -166,7 +166,7 @@ func checkVersionField(r *http.Request) *Refusal {
 	if v[0] == "13" {
 		return nil
 	}
-	refusal := refuse(http.StatusUpgradeRequired, reasonVersion, "Sec-WebSocket-Version "+quote(v[0])+" is not 13")
+	refusal := refuse(http.StatusUpgradeRequired, reasonVersion, "Sec-WebSocket-Version is not 13")
 	refusal.Header = [][2]string{{"Sec-WebSocket-Version", "13"}}
 	if r.ProtoMajor == 1 {
 		refusal.Header = append(refusal.Header, [2]string{"Upgrade", "websocket"}) // RFC 9110 section 15.5.22
@@ -207,7 +207,7 @@ func checkNoConnection(r *http.Request) *Refusal {
 func (o *Offer) setTarget(r *http.Request) *Refusal {
 	var ok bool
 	if o.Host, o.Port, ok = CanonicalAuthority(r.Host); !ok {
-		return refuse(http.StatusBadRequest, reasonHost, "malformed host "+quote(r.Host))
+		return refuse(http.StatusBadRequest, reasonHost, "malformed host")
 	}
 	if o.Authority = o.Host; o.Port != "" {
 		o.Authority += ":" + o.Port

@@ -27,7 +27,7 @@ const (
 type Refusal struct {
 	Status int         // HTTP status, 4xx or 5xx
 	Reason string      // constant text, shown to the client
-	Detail string      // for the log only: offending values quoted in ASCII and cut, never a secret
+	Detail string      // for the log only: which rule was broken; never a value of the client's, which may be a secret in the wrong place
 	Header [][2]string // further header fields of the answer, in order
 }
 

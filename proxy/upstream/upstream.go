@@ -1,7 +1,7 @@
 // Package upstream knows the servers behind the gateway: which there are, in which order a connection tries them, and how to reach one.
 //
 // A pool is compiled once from its configuration and never changes: no goroutine, no health state, no shared connection. Each WebSocket gets
-// a connection of its own from [Server.Dial]; plain HTTP requests share those of [Pool.Transport], which never carry a WebSocket.
+// a connection of its own from [Server.Dial], and so does each plain HTTP request by [Pool.Transport].
 package upstream
 
 import (
@@ -95,7 +95,3 @@ func (p *Pool) Order() []*Server { return p.order(p.servers) }
 // [Server.URLHost], selects the server; whether TLS is spoken to it was settled by the configuration, whatever the URL's scheme says. A host
 // that is not of this pool is an error. The caller must not send it requests that ask for an upgrade.
 func (p *Pool) Transport() *http.Transport { return p.transport }
-
-// Close closes the idle connections of the transport. Requests under way and connections of Dial are not touched, and the pool stays usable:
-// a request that began with this pool's configuration may still need it.
-func (p *Pool) Close() { p.transport.CloseIdleConnections() }

@@ -38,7 +38,6 @@ func mustCompile(t *testing.T, c Config) *Pool {
 	if p == nil {
 		t.FailNow()
 	}
-	t.Cleanup(p.Close)
 	return p
 }
 
