@@ -30,7 +30,7 @@ func newTransport(servers []*Server) *http.Transport {
 		DialContext:            dial,
 		DialTLSContext:         dial,
 		Protocols:              &protocols,
-		DisableKeepAlives:      true, // a connection serves one client only: what a server sends behind an answer reaches nobody else
+		MaxIdleConnsPerHost:    -1,   // none: what a server sends behind an answer reaches nobody else
 		DisableCompression:     true, // bodies are relayed as the client and the server have agreed on them
 		ResponseHeaderTimeout:  60 * time.Second,
 		ExpectContinueTimeout:  time.Second,

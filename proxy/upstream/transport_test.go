@@ -105,7 +105,7 @@ func TestTransportSettings(t *testing.T) {
 		t.Error("each call gives a transport of its own, want one")
 	}
 	if tr.Proxy != nil || !tr.DisableCompression || tr.ResponseHeaderTimeout != time.Minute || tr.MaxResponseHeaderBytes != 64<<10 ||
-		!tr.DisableKeepAlives || tr.Protocols.HTTP2() || tr.Protocols.UnencryptedHTTP2() {
+		tr.MaxIdleConnsPerHost >= 0 || tr.Protocols.HTTP2() || tr.Protocols.UnencryptedHTTP2() {
 		t.Errorf("unexpected settings: %+v", tr)
 	}
 }
