@@ -216,6 +216,13 @@ func (c *headConn) SetReadDeadline(t time.Time) error {
 	return c.deadline()
 }
 
+// Write implements net.Conn for net/http. A client that takes nothing for so
+// long would hold its answer, and the upstream's connection, for ever.
+func (c *headConn) Write(p []byte) (int, error) {
+	c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.Conn.Write(p)
+}
+
 // SetDeadline implements net.Conn for net/http.
 func (c *headConn) SetDeadline(t time.Time) error {
 	if err := c.Conn.SetWriteDeadline(t); err != nil {

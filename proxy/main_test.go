@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -125,4 +127,18 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 			t.Fatalf("%s did not come within %v", what, wstest.Patience)
 		}
 	}
+}
+
+// trusting returns a client's configuration that trusts the internal root of a store alone.
+func trusting(t *testing.T, storage, name string) *tls.Config {
+	t.Helper()
+	root, err := os.ReadFile(filepath.Join(storage, "internal", "root.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(root) {
+		t.Fatal("the root is no certificate")
+	}
+	return &tls.Config{RootCAs: roots, ServerName: name}
 }

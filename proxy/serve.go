@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 
 	"github.com/framegate/framegate/proxy/handshake"
@@ -13,12 +14,28 @@ const reasonNoUpstream = "upstream is not reachable"
 // serve is where each request of each listener begins. It takes the
 // configuration once; the request keeps it to its end.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	defer s.contain(r)
 	st := s.site.Load()
 	if handshake.IsUpgrade(r) {
 		s.upgrade(st, w, r)
 		return
 	}
 	s.plain(st, w, r)
+}
+
+// contain keeps a fault in one request from ending more than its connection.
+// net/http would do so too, but tell nobody.
+func (s *Server) contain(r *http.Request) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	if fault != http.ErrAbortHandler {
+		s.metrics.panics.Inc()
+		s.log.Error("fault in a request", append(requestAttrs(r), "stack", string(debug.Stack()))...)
+		clientOf(r).Close() // net/http does not, where a session has taken it
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // plain serves a request that is no handshake.
