@@ -206,3 +206,17 @@ func TestLateReports(t *testing.T) {
 		t.Errorf("operations %v, done %v", kinds(got), s.Done())
 	}
 }
+
+func TestBufferOfAFrameThatCannotBeWritten(t *testing.T) {
+	s := relay.New(limits(), false, epoch)
+	s.WriteFailed(relay.Client, epoch)
+	p := frame.Append(nil, frame.OpText, []byte("hello"), nil)
+	s.Feed(relay.Upstream, p[:3], epoch)
+	if n := relay.Borrowed(s); n != 1 {
+		t.Errorf("%d buffers are borrowed for half a frame", n)
+	}
+	s.Feed(relay.Upstream, p[3:], epoch)
+	if n := relay.Borrowed(s); n != 0 || len(ops(s)) > 0 {
+		t.Errorf("%d buffers are borrowed for a frame that nobody takes", n)
+	}
+}
