@@ -86,23 +86,31 @@ func change(t *testing.T, old, by string) string {
 	return strings.Replace(rightConfig, old, by, 1)
 }
 
+// A loadRow puts a mistake into rightConfig. Without want the words are another package's, and only the places count.
+type loadRow struct {
+	name, old, by string
+	want          []string
+}
+
+func (row loadRow) run(t *testing.T) {
+	t.Run(row.name, func(t *testing.T) {
+		t.Parallel()
+		text := change(t, row.old, row.by)
+		if row.want != nil {
+			wantMistakes(t, []string{text}, row.want...)
+			return
+		}
+		wantPlaces(t, text)
+	})
+}
+
 func TestLoadReports(t *testing.T) {
 	t.Parallel()
 	const (
 		listener = `{address: "127.0.0.1:0", tls: {certificates: "off"}}`
-		hosts    = "hosts: [app.example.com]"
-		paths    = "paths: [/ws/*]"
-		route    = "    upstream: app\n"
-		policies = "policies: [own]"
 		admin    = `admin: {address: "off"}`
-		notHost  = " is not a host name, want one such as app.example.com or *.example.com, without port"
-		notCode  = " may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999"
-		notPath  = " is not a path, want one such as /ws, or /ws/* for /ws and all below it"
 	)
-	for _, row := range []struct {
-		name, old, by string
-		want          []string
-	}{
+	for _, row := range []loadRow{
 		{"version", "version: 1", "version: ▸2", []string{`version: want 1, not "2"`}},
 		{"unknown key", "routes:", "▸rotes: []\nroutes:", []string{`rotes: unknown key, did you mean "routes"?`}},
 		{"address without a port", listener, `{address: ▸localhost, tls: {certificates: "off"}}`, []string{`listeners[0].address: "localhost" is not an address, want host:port such as :8443 or 127.0.0.1:8443`}},
@@ -113,7 +121,32 @@ func TestLoadReports(t *testing.T) {
 		{"listener without TLS", listener, `▸{address: ":8443"}`, []string{"listeners[0].tls: this required key is missing"}},
 		{"certificate files", listener, `{address: ":8443", tls: {certificates: files, files: ▸[]}}`, []string{"listeners[0].tls.files: missing, wanted at least one pair {cert: FILE, key: FILE}"}},
 		{"protocol", listener, `{address: ":8443", tls: {certificates: "off"}, protocols: [h1, ▸h9]}`, []string{`listeners[0].protocols[1]: want one of h1, not "h9"; did you mean "h1"?`}},
+		{"server", `"ws://127.0.0.1:9"`, `▸"http://127.0.0.1:9", ▸"ws://169.254.169.254"`, nil},
+		{"CA file", `["ws://127.0.0.1:9"]`, `["wss://127.0.0.1:9"], tls: {ca: ▸/nonexistent.pem}`, nil},
+		{"policy", "{max_frame: 1KiB}", "{max_frame: ▸1, types: [▸txt]}, origin: {allow: [▸app.example.com]}", nil},
+		{"admin", admin, `admin: {address: ▸"0.0.0.0:9901"}`, []string{`admin.address: "0.0.0.0:9901" is not a loopback address: the admin listener answers whoever reaches it`}},
+		{"admin on every address", admin, `admin: {address: ▸":9901"}`, nil},
+		{"admin without a port", admin, `admin: {address: ▸"127.0.0.1"}`, []string{`admin.address: "127.0.0.1" is not an address, want host:port such as 127.0.0.1:9901, or off`}},
+		{"policy files", "policies:\n", "policy_files: [▸none/*.yaml, ▸'[']\npolicies:\n", []string{
+			`policy_files[0]: "none/*.yaml" names no file, want a file or a pattern such as policies/*.yaml`, `policy_files[1]: "[" names no file, want a file or a pattern such as policies/*.yaml`,
+		}},
+	} {
+		row.run(t)
+	}
+}
 
+func TestLoadReportsInRoutes(t *testing.T) {
+	t.Parallel()
+	const (
+		hosts    = "hosts: [app.example.com]"
+		paths    = "paths: [/ws/*]"
+		route    = "    upstream: app\n"
+		policies = "policies: [own]"
+		notHost  = " is not a host name, want one such as app.example.com or *.example.com, without port"
+		notCode  = " may not be sent as a close code (RFC 6455 section 7.4), want 1000 to 1003, 1007 to 1014 or 3000 to 4999"
+		notPath  = " is not a path, want one such as /ws, or /ws/* for /ws and all below it"
+	)
+	for _, row := range []loadRow{
 		{"hosts", hosts, `hosts: [▸"*", ▸"a.example.com:80", ▸"*.com", ▸"a.*.example.com", ▸"a..b", ▸"", ▸"https://a.example.com"]`, []string{
 			`routes[0].hosts[0]: "*"` + notHost, `routes[0].hosts[1]: "a.example.com:80"` + notHost, `routes[0].hosts[2]: "*.com"` + notHost,
 			`routes[0].hosts[3]: "a.*.example.com"` + notHost, `routes[0].hosts[4]: "a..b"` + notHost, `routes[0].hosts[5]: ""` + notHost, `routes[0].hosts[6]: "https://a.example.com"` + notHost,
@@ -145,25 +178,8 @@ func TestLoadReports(t *testing.T) {
 		}},
 		{"close code of peers", route, route + "    close_codes: {peer_closed: ▸1000}\n", nil},
 		{"times", route, route + "    idle_timeout: ▸0s\n    max_lifetime: ▸10\n    ping_interval: ▸-1s\n", nil},
-		{"server", `"ws://127.0.0.1:9"`, `▸"http://127.0.0.1:9", ▸"ws://169.254.169.254"`, nil},
-		{"CA file", `["ws://127.0.0.1:9"]`, `["wss://127.0.0.1:9"], tls: {ca: ▸/nonexistent.pem}`, nil},
-		{"policy", "{max_frame: 1KiB}", "{max_frame: ▸1, types: [▸txt]}, origin: {allow: [▸app.example.com]}", nil},
-		{"admin", admin, `admin: {address: ▸"0.0.0.0:9901"}`, []string{`admin.address: "0.0.0.0:9901" is not a loopback address: the admin listener answers whoever reaches it`}},
-		{"admin on every address", admin, `admin: {address: ▸":9901"}`, nil},
-		{"admin without a port", admin, `admin: {address: ▸"127.0.0.1"}`, []string{`admin.address: "127.0.0.1" is not an address, want host:port such as 127.0.0.1:9901, or off`}},
-		{"policy files", "policies:\n", "policy_files: [▸none/*.yaml, ▸'[']\npolicies:\n", []string{
-			`policy_files[0]: "none/*.yaml" names no file, want a file or a pattern such as policies/*.yaml`, `policy_files[1]: "[" names no file, want a file or a pattern such as policies/*.yaml`,
-		}},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			text := change(t, row.old, row.by)
-			if row.want != nil {
-				wantMistakes(t, []string{text}, row.want...)
-				return
-			}
-			wantPlaces(t, text)
-		})
+		row.run(t)
 	}
 }
 

@@ -100,8 +100,8 @@ type gateway struct {
 	addr string // of the first listener
 }
 
-// startGateway runs a server with the given configuration until the test ends.
-func startGateway(t *testing.T, config string) *gateway {
+// newGateway makes a server with the given configuration. The caller closes it.
+func newGateway(t *testing.T, config string) *gateway {
 	t.Helper()
 	loaded, _, err := loadText(t, config)
 	if err != nil {
@@ -112,9 +112,16 @@ func startGateway(t *testing.T, config string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start()
-	t.Cleanup(s.Close)
 	return &gateway{Server: s, log: book, addr: s.Addrs()[0].String()}
+}
+
+// startGateway runs a server with the given configuration until the test ends.
+func startGateway(t *testing.T, config string) *gateway {
+	t.Helper()
+	g := newGateway(t, config)
+	g.Start()
+	t.Cleanup(g.Close)
+	return g
 }
 
 // waitFor waits until a condition holds, for as long as wstest's own waits.

@@ -47,16 +47,9 @@ func (m *metrics) series(t *testing.T) map[string]float64 {
 	return all
 }
 
-// Whatever clients and upstreams do, no series comes that was not there from the beginning.
-func TestMetricsDoNotGrow(t *testing.T) {
-	t.Parallel()
-	up := wstest.NewRecorder(t, wstest.Echo)
-	g := startGateway(t, oneRoute("ws://"+up.Addr(), ", idle_timeout: 300ms, close_timeout: 300ms, close_codes: {idle: 1012, protocol: 4000, upstream_lost: 3000, client_lost: {upstream: 1008}}"))
-	before := g.metrics.series(t)
-	if len(before) < 100 {
-		t.Fatalf("only %d series", len(before))
-	}
-	sessions := 0
+// oddTraffic ends sessions in every way that a peer can, and asks for what is refused. It returns the number of sessions.
+func oddTraffic(t *testing.T, g *gateway, up *wstest.Recorder) (sessions int) {
+	t.Helper()
 	session := func(path string) (*wstest.Client, *wstest.Upstream) {
 		sessions++
 		return g.open(t, up, path)
@@ -99,6 +92,19 @@ func TestMetricsDoNotGrow(t *testing.T) {
 		c.Head()
 		c.Close()
 	}
+	return sessions
+}
+
+// Whatever clients and upstreams do, no series comes that was not there from the beginning.
+func TestMetricsDoNotGrow(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startGateway(t, oneRoute("ws://"+up.Addr(), ", idle_timeout: 300ms, close_timeout: 300ms, close_codes: {idle: 1012, protocol: 4000, upstream_lost: 3000, client_lost: {upstream: 1008}}"))
+	before := g.metrics.series(t)
+	if len(before) < 100 {
+		t.Fatalf("only %d series", len(before))
+	}
+	sessions := oddTraffic(t, g, up)
 	waitFor(t, "the end of all sessions", func() bool { return len(g.log.lines(t, "connection")) == sessions })
 	after := g.metrics.series(t)
 	for _, name := range slices.Sorted(maps.Keys(after)) {

@@ -264,35 +264,24 @@ func TestNewLeavesNothingBehindAnError(t *testing.T) {
 // New does not start: a client that comes before Start waits.
 func TestStartAccepts(t *testing.T) {
 	t.Parallel()
-	loaded, _, err := loadText(t, withAdmin(oneRoute("ws://127.0.0.1:9", "")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, book := newLog()
-	s, err := New(loaded.Config, log, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := s.Addrs()[0].String()
-	c := wstest.Dial(t, addr)
+	config := withAdmin(oneRoute("ws://127.0.0.1:9", ""))
+	g := newGateway(t, config)
+	c := wstest.Dial(t, g.addr)
 	c.Send(wstest.Plain("/").With("Host", "nobody.example.com").Bytes())
-	s.Start()
+	g.Start()
 	if resp := c.Response(); resp.Status != http.StatusNotFound {
 		t.Errorf("got %q", resp.Line)
 	}
-	s.Close()
+	g.Close()
 	var told []string
-	for _, line := range book.lines(t, "listening") {
+	for _, line := range g.log.lines(t, "listening") {
 		told = append(told, fmt.Sprintf("%v %v", line["address"], line["for"]))
 	}
-	if want := addr + " clients"; len(told) != 2 || told[1] != want {
+	if want := g.addr + " clients"; len(told) != 2 || told[1] != want {
 		t.Errorf("the log says %q, want %q last", told, want)
 	}
 
-	unstarted, err := New(loaded.Config, log, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	unstarted := newGateway(t, config)
 	unstarted.Close() // without Start
 	if _, err := wstest.TryDial(t, unstarted.admin.ln.Addr().String()); err == nil {
 		t.Error("the admin listener of a server that never started is still bound")
