@@ -267,7 +267,14 @@ func (s *soak) write(l *link, e soakEnd) error {
 		case <-peerEnded:
 			peerEnded = nil
 		case <-e.closed:
-			return errors.New("the other side has closed before the end of the traffic")
+			select {
+			case <-e.ended: // its end and its Close have come before this goroutine's turn
+				peerEnded = nil
+			default:
+			}
+			if peerEnded != nil || !ended {
+				return errors.New("the other side has closed before the end of the traffic")
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("writing after %d messages: %w", l.sent, err)
