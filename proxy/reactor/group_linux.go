@@ -1,10 +1,10 @@
 package reactor
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -15,20 +15,26 @@ import (
 
 // A Group is the loops of a process.
 type Group struct {
-	loops []*loop
-	wg    sync.WaitGroup // run of each loop, and endLoop
+	loops   []*loop
+	running sync.WaitGroup // run of each loop
+	telling sync.WaitGroup // tellLoop
 
-	mu    sync.Mutex
-	done  []*session
-	wake  sync.Cond
-	over  bool
-	ended sync.WaitGroup // sessions
+	mu   sync.Mutex
+	wake sync.Cond
+	done []ending
+	over bool // no loop runs any more
+}
+
+// An ending is a session that has ended, and whom to tell.
+type ending struct {
+	hooks  Hooks
+	result relay.Result
+	stats  [2]relay.Stats
 }
 
 // New starts n loops.
 func New(n int) (*Group, error) {
-	g := &Group{}
-	g.wake.L = &g.mu
+	g := newGroup()
 	for range n {
 		l, err := newLoop(g)
 		if err != nil {
@@ -40,54 +46,16 @@ func New(n int) (*Group, error) {
 		g.loops = append(g.loops, l)
 	}
 	for _, l := range g.loops {
-		g.wg.Go(l.run)
+		g.running.Go(l.run)
 	}
-	g.wg.Go(g.endLoop)
+	g.telling.Go(g.tellLoop)
 	return g, nil
 }
 
-func newLoop(g *Group) (*loop, error) {
-	l := &loop{group: g, start: time.Now(), buf: make([]byte, readSize), epoll: -1, wake: -1, clock: -1}
-	l.now = l.start
-	var err error
-	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, err
-	}
-	l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		l.clock, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
-	}
-	for _, fd := range []int{l.wake, l.clock} {
-		if err == nil {
-			err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
-		}
-	}
-	if err == nil {
-		err = unix.SetNonblock(l.epoll, true)
-	}
-	if err == nil {
-		l.file = os.NewFile(uintptr(l.epoll), "epoll") // non-blocking: registered with the netpoller
-		l.park, err = l.file.SyscallConn()
-	}
-	if err != nil {
-		l.release()
-		return nil, err
-	}
-	return l, nil
-}
-
-// release closes the loop's own descriptors.
-func (l *loop) release() {
-	if l.file != nil {
-		l.file.Close()
-	} else if l.epoll >= 0 {
-		unix.Close(l.epoll)
-	}
-	for _, fd := range []int{l.wake, l.clock} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
+func newGroup() *Group {
+	g := &Group{}
+	g.wake.L = &g.mu
+	return g
 }
 
 // ErrClosed is returned by Add once the group is closed.
@@ -97,31 +65,63 @@ var ErrClosed = errors.New("the reactor is closed")
 type Handle struct{ s *session }
 
 // Add hands a session over to the least loaded loop. client and upstream are a
-// Transport each, or a tls.Conn on one. early is what was read from each side
-// before; it is relayed first. After an error both connections are as they
-// were, and another driver may take them.
+// Transport each, or a tls.Conn on one, of which nobody else makes use any
+// more. early is what was read from each side before; it is relayed first.
+// After an error both connections are as they were, and another driver may
+// take them.
 func (g *Group) Add(core *relay.Session, client, upstream net.Conn, early [2][]byte, hooks Hooks) (Handle, error) {
-	a, afd, err := newLeg(client, relay.Client)
-	if err != nil {
-		return Handle{}, err
+	s := &session{core: core, hooks: hooks, loop: g.least()}
+	s.timer.owner = s
+	h := handOver{early: early}
+	for side, conn := range [2]net.Conn{relay.Client: client, relay.Upstream: upstream} {
+		if err := h.duplicate(s, relay.Side(side), conn); err != nil {
+			h.undo(side)
+			return Handle{}, err
+		}
 	}
-	b, bfd, err := newLeg(upstream, relay.Upstream)
-	if err != nil {
-		unix.Close(afd)
-		return Handle{}, err
-	}
-	s := &session{core: core, legs: [2]*leg{a, b}, hooks: hooks, loop: g.least()}
-	a.session, b.session, s.timer.owner = s, s, s
-	g.ended.Add(1)
 	s.loop.sessions.Add(1)
-	if !s.loop.post(func() { s.loop.adopt(s, [2]int{afd, bfd}, early) }) {
+	if !s.loop.post(func() { s.loop.adopt(s, &h) }) {
 		s.loop.sessions.Add(-1)
-		g.ended.Done()
-		unix.Close(afd)
-		unix.Close(bfd)
+		h.undo(2)
 		return Handle{}, ErrClosed
 	}
+	// The loop has duplicates. What they were made of is closed here, since
+	// that may have to wait for Go's netpoller.
+	for _, conn := range h.conns {
+		conn.Close()
+	}
 	return Handle{s}, nil
+}
+
+// A handOver is what a loop needs to make a session its own.
+type handOver struct {
+	fds        [2]int
+	transports [2]*Transport
+	conns      [2]net.Conn // that the transports wrap
+	early      [2][]byte
+}
+
+// duplicate makes conn the leg of one side.
+func (h *handOver) duplicate(s *session, side relay.Side, conn net.Conn) (err error) {
+	x := &s.legs[side]
+	x.session, x.side, x.fd = s, side, -1
+	if c, ok := conn.(*tls.Conn); ok {
+		x.tls, conn = c, c.NetConn()
+	}
+	t, ok := conn.(*Transport)
+	if !ok {
+		return unix.ENOTSUP
+	}
+	h.transports[side], h.conns[side] = t, t.Conn
+	h.fds[side], err = t.duplicate()
+	return err
+}
+
+// undo closes the first n duplicates.
+func (h *handOver) undo(n int) {
+	for _, fd := range h.fds[:n] {
+		unix.Close(fd)
+	}
 }
 
 // least is the loop with the fewest sessions.
@@ -137,110 +137,54 @@ func (g *Group) least() *loop {
 
 // Fail ends the session as relay.Session.Fail says. It does not wait.
 func (h Handle) Fail(c relay.Cause) {
-	h.s.loop.post(func() {
-		if !h.s.core.Done() {
-			h.s.change(func(core *relay.Session) { core.Fail(c, h.s.loop.now) })
-		}
-	})
+	h.s.post(func(core *relay.Session, now time.Time) { core.Fail(c, now) })
 }
 
 // Abort resets both connections. It does not wait.
 func (h Handle) Abort() {
-	h.s.loop.post(func() {
-		if !h.s.core.Done() {
-			h.s.change(func(core *relay.Session) { core.Abort(h.s.loop.now) })
-		}
-	})
+	h.s.post((*relay.Session).Abort)
 }
 
 // Close returns once all loops have ended, which they do with their last
-// session: end the sessions first.
+// session, and all owners were told: end the sessions first.
 func (g *Group) Close() {
 	for _, l := range g.loops {
-		l.mu.Lock()
-		l.closing = true
-		l.mu.Unlock()
-		l.ring()
+		l.retire()
 	}
-	g.ended.Wait()
+	g.running.Wait()
 	g.mu.Lock()
 	g.over = true
 	g.mu.Unlock()
 	g.wake.Signal()
-	g.wg.Wait()
+	g.telling.Wait()
 }
 
-// end passes an ended session to endLoop: telling its owner may write a log,
+// end passes an ended session to tellLoop: telling its owner may write a log,
 // which no loop may wait for.
-func (g *Group) end(s *session) {
+func (g *Group) end(e ending) {
 	g.mu.Lock()
-	g.done = append(g.done, s)
+	g.done = append(g.done, e)
 	g.mu.Unlock()
 	g.wake.Signal()
 }
 
-// endLoop tells the owners of ended sessions.
-func (g *Group) endLoop() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// tellLoop tells the owners of ended sessions, until no loop runs any more.
+func (g *Group) tellLoop() {
 	for {
-		for len(g.done) == 0 {
-			if g.over {
-				return
-			}
+		g.mu.Lock()
+		for len(g.done) == 0 && !g.over {
 			g.wake.Wait()
 		}
 		done := g.done
 		g.done = nil
 		g.mu.Unlock()
-		for _, s := range done {
-			s.hooks.Ended(s.core.Result(), [2]relay.Stats{s.core.Stats(relay.Client), s.core.Stats(relay.Upstream)})
-			g.ended.Done()
+		if len(done) == 0 {
+			return
 		}
-		g.mu.Lock()
+		for _, e := range done {
+			e.hooks.Ended(e.result, e.stats)
+		}
 	}
-}
-
-// post has f called by the loop in its next turn. It reports false where the
-// loop takes no new work.
-func (l *loop) post(f func()) bool {
-	l.mu.Lock()
-	if l.gone {
-		l.mu.Unlock()
-		return false
-	}
-	l.queue = append(l.queue, f)
-	first := len(l.queue) == 1
-	l.mu.Unlock()
-	if first {
-		l.ring()
-	}
-	return true
-}
-
-// ring wakes the loop.
-func (l *loop) ring() {
-	one := [8]byte{1}
-	write(l.wake, one[:])
-}
-
-// obey does what others have posted.
-func (l *loop) obey() {
-	l.mu.Lock()
-	queue := l.queue
-	l.queue = nil
-	l.mu.Unlock()
-	for _, f := range queue {
-		f()
-	}
-}
-
-// mayEnd reports whether the loop has nothing left to do for ever.
-func (l *loop) mayEnd() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gone = l.closing && len(l.queue) == 0
-	return l.gone
 }
 
 // Figures are what a loop does at present.

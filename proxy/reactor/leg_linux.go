@@ -2,7 +2,8 @@ package reactor
 
 import (
 	"crypto/tls"
-	"net"
+	"io"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -12,199 +13,252 @@ import (
 // A leg is one connection of a session, with its descriptor.
 type leg struct {
 	session *session
-	t       *Transport
-	tls     *tls.Conn // nil for a plain connection
-	side    relay.Side
+	tls     *tls.Conn // nil for a plain connection; it reads and writes by a Transport, which is this leg's
+	out     []byte    // what the kernel has not taken yet
+	plain   int       // of TLS: bytes of the session whose ciphertext is not written whole
+	fd      int32
 	gen     int32  // tells the events of this leg from those of an earlier descriptor of the same number
-	events  uint32 // what epoll watches
-	watched bool   // the descriptor is in the epoll set
+	events  uint32 // what epoll watches; 0 where the descriptor is not in the set
+	side    relay.Side
+	closed  relay.OpKind // 0, or how
 	paused  bool
 	eof     bool // nothing more is read
-	ready   bool // waits in loop.ready: more can be read without an event
+	broken  bool // nothing more is written
 	shut    bool // its writing direction ends once out is empty
-	closed  bool
-	plain   int // bytes of the session whose ciphertext is not written whole
+	ready   bool // waits in loop.next
+	drained bool // the latest read emptied the descriptor
 }
 
 const (
-	readEvents  = unix.EPOLLIN | unix.EPOLLRDHUP
-	errorEvents = unix.EPOLLERR | unix.EPOLLHUP
+	errorEvents   = unix.EPOLLERR | unix.EPOLLHUP
+	minRecordRoom = 16 << 10 // in the read buffer, for another record
+	maxRecords    = 64       // of one turn: small ones cost more than their bytes say
 )
 
-// newLeg returns the leg of conn, a Transport, or a tls.Conn on one after its
-// handshake, and a duplicate of its descriptor. conn is left as it is.
-func newLeg(conn net.Conn, side relay.Side) (x *leg, fd int, err error) {
-	x = &leg{side: side}
-	switch c := conn.(type) {
-	case *Transport:
-		x.t = c
-	case *tls.Conn:
-		t, ok := c.NetConn().(*Transport)
-		if !ok {
-			return nil, -1, unix.ENOTSUP
-		}
-		x.t, x.tls = t, c
-	default:
-		return nil, -1, unix.ENOTSUP
-	}
-	fd, err = x.t.duplicate()
-	return x, fd, err
-}
+// readable reports whether the session wants to hear more of the leg.
+func (x *leg) readable() bool { return x.closed == 0 && !x.paused && !x.eof }
 
 // read fills p with what can be had without waiting. more says that there may
 // be more at once; err is what ended the input.
 func (x *leg) read(p []byte) (n int, more bool, err error) {
+	x.drained = false
 	if x.tls == nil {
-		n, err = x.t.Read(p)
-		if err == errWouldBlock {
-			return 0, false, nil
-		}
 		// Level-triggered: what is left is announced again.
+		if n, err = x.receive(p); err == errWouldBlock {
+			err = nil
+		}
 		return n, false, err
 	}
-	// tls.Conn gives one record at a time, and can hold some that epoll will
-	// not announce again: it is read until it would block.
-	for len(p)-n >= minRecordRoom || n == 0 {
+	l := x.session.loop
+	l.cork = l.cork[:0]
+	n, more, err = x.readRecords(p)
+	// That may have answered a key update or refused a record.
+	x.uncork()
+	return n, more, err
+}
+
+// readRecords reads until it would block: tls.Conn can hold records that epoll
+// will not announce again.
+func (x *leg) readRecords(p []byte) (n int, more bool, err error) {
+	for range maxRecords {
 		m, err := x.tls.Read(p[n:])
 		n += m
-		if err == errWouldBlock {
+		switch {
+		case err == errWouldBlock:
 			return n, false, nil
-		}
-		if err != nil {
+		case err != nil:
 			return n, false, err
+		case len(p)-n < minRecordRoom:
+			return n, true, nil
 		}
 	}
 	return n, true, nil
 }
 
-// minRecordRoom is what must be free in the read buffer for another record.
-const minRecordRoom = 16 << 10
+// receive is the read of a Transport.
+func (x *leg) receive(p []byte) (int, error) {
+	switch {
+	case x.closed != 0:
+		return 0, io.ErrClosedPipe
+	case x.drained:
+		return 0, errWouldBlock
+	case len(p) == 0:
+		return 0, nil
+	}
+	n, errno := receive(x.fd, p)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return 0, errWouldBlock
+	case errno != 0:
+		return 0, errno
+	case n == 0:
+		return 0, io.EOF
+	}
+	x.drained = n < len(p)
+	return n, nil
+}
 
 // write hands p to the connection. What the kernel does not take at once is
 // copied and waits.
-func (x *leg) write(l *loop, p []byte) error {
+func (x *leg) write(p []byte) {
+	if x.broken {
+		return
+	}
 	if x.tls != nil {
+		l := x.session.loop
+		l.cork = l.cork[:0]
 		x.plain += len(p)
-		x.t.cork = &l.cork
-		_, err := x.tls.Write(p)
-		return x.uncork(l, err)
-	}
-	n := 0
-	if len(x.t.out) == 0 {
-		m, errno := write(x.t.fd, p)
-		if errno == unix.EAGAIN || errno == unix.EINTR {
-			m = 0
-		} else if errno != 0 {
-			return errno
+		if _, err := x.tls.Write(p); err != nil {
+			x.fail()
+			return
 		}
-		n = m
+		x.uncork()
+		return
 	}
-	if n < len(p) {
-		x.t.out = append(x.t.out, p[n:]...)
-		l.queued.Add(int64(len(p) - n))
+	if n := x.send(p); n > 0 {
+		x.wrote(n)
 	}
-	if n > 0 {
-		x.session.core.Written(x.side, n, l.now)
-	}
-	return nil
 }
 
-// uncork writes what tls.Conn has produced in this turn with one system call.
-func (x *leg) uncork(l *loop, err error) error {
-	x.t.cork = nil
+// uncork sends what tls.Conn has written, with one system call.
+func (x *leg) uncork() {
+	l := x.session.loop
 	p := l.cork
-	l.cork = l.cork[:0]
-	if cap(l.cork) > maxCork {
+	l.cork = p[:0]
+	if cap(p) > maxCork {
 		l.cork = nil
 	}
-	if err != nil || len(p) == 0 {
-		return err
+	if len(p) > 0 && !x.broken {
+		if n := x.send(p); n > 0 {
+			x.wrote(n)
+		}
 	}
-	n, errno := write(x.t.fd, p)
-	if errno == unix.EAGAIN || errno == unix.EINTR {
-		n = 0
-	} else if errno != 0 {
-		return errno
+}
+
+// send returns how many bytes of p the kernel takes. The others wait.
+func (x *leg) send(p []byte) (n int) {
+	if len(x.out) == 0 {
+		var errno unix.Errno
+		if n, errno = send(x.fd, p); errno != 0 {
+			if n = 0; errno != unix.EAGAIN && errno != unix.EINTR {
+				x.fail()
+				return 0
+			}
+		}
 	}
 	if n < len(p) {
-		x.t.out = append(x.t.out, p[n:]...)
-		l.queued.Add(int64(len(p) - n))
-		return nil
+		x.out = append(x.out, p[n:]...)
+		x.session.loop.queued.Add(int64(len(p) - n))
 	}
-	x.wrote(l, 0)
-	return nil
+	return n
 }
 
-// wrote tells the session of n bytes of ciphertext that left. As long as some
-// are left, one byte of the session counts as unwritten.
-func (x *leg) wrote(l *loop, n int) {
-	if len(x.t.out) == 0 {
-		n = x.plain
-	} else {
-		n = min(n, x.plain-1)
+// flush sends what waits, as far as the kernel takes it.
+func (x *leg) flush() {
+	n, errno := send(x.fd, x.out)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return
+	case errno != 0:
+		x.fail()
+		return
+	}
+	x.session.loop.queued.Add(-int64(n))
+	if x.out = x.out[n:]; len(x.out) == 0 {
+		x.out = nil
+		if x.shut {
+			unix.Shutdown(int(x.fd), unix.SHUT_WR)
+		}
+	}
+	x.wrote(n)
+}
+
+// wrote tells the session of n bytes that left. Of ciphertext it is told as
+// many of its own, but for one as long as any is left.
+func (x *leg) wrote(n int) {
+	if x.tls != nil {
+		if n = min(n, x.plain-1); len(x.out) == 0 {
+			n = x.plain
+		}
+		x.plain -= max(n, 0)
 	}
 	if n > 0 {
-		x.plain -= n
-		x.session.core.Written(x.side, n, l.now)
+		x.session.core.Written(x.side, n, x.session.loop.now)
 	}
 }
 
-// flush writes what waits, as far as the kernel takes it.
-func (x *leg) flush(l *loop) error {
-	for len(x.t.out) > 0 {
-		n, errno := write(x.t.fd, x.t.out)
-		switch {
-		case errno == unix.EINTR:
-			continue
-		case errno == unix.EAGAIN:
-			return nil
-		case errno != 0:
-			return errno
-		}
-		l.queued.Add(-int64(n))
-		x.t.out = x.t.out[n:]
-		if len(x.t.out) == 0 {
-			x.t.out = nil
-		}
-		if x.tls != nil {
-			x.wrote(l, n)
-		} else {
-			x.session.core.Written(x.side, n, l.now)
-		}
-	}
-	if x.shut {
-		unix.Shutdown(x.t.fd, unix.SHUT_WR)
-	}
-	return nil
+// fail notes that the peer cannot be written to. It may have said more before.
+func (x *leg) fail() {
+	x.broken = true
+	x.discard()
+	x.session.core.WriteFailed(x.side, x.session.loop.now)
 }
 
-// shutdown ends the writing direction: close_notify, then FIN.
-func (x *leg) shutdown(l *loop) {
-	if x.tls != nil {
-		x.t.cork = &l.cork
-		x.uncork(l, x.tls.CloseWrite())
+// discard forgets what was not sent.
+func (x *leg) discard() {
+	x.session.loop.queued.Add(-int64(len(x.out)))
+	x.out, x.plain = nil, 0
+}
+
+// notify sends close_notify.
+func (x *leg) notify() {
+	if x.tls != nil && !x.broken {
+		l := x.session.loop
+		l.cork = l.cork[:0]
+		x.tls.CloseWrite()
+		x.uncork()
 	}
-	x.shut = true
-	if len(x.t.out) == 0 {
-		unix.Shutdown(x.t.fd, unix.SHUT_WR)
+}
+
+// shutdown ends the writing direction, behind what waits.
+func (x *leg) shutdown() {
+	x.notify()
+	if x.shut = true; len(x.out) == 0 {
+		unix.Shutdown(int(x.fd), unix.SHUT_WR)
 	}
+}
+
+// pause stops or resumes reading.
+func (x *leg) pause(on bool) {
+	if x.paused == on {
+		return
+	}
+	x.paused = on
+	l := x.session.loop
+	if on {
+		l.paused.Add(1)
+		return
+	}
+	l.paused.Add(-1)
+	l.again(x) // TLS may hold what epoll does not announce
 }
 
 // close closes the descriptor; nothing else does.
-func (x *leg) close(l *loop, how relay.OpKind) {
-	if x.closed {
+func (x *leg) close(how relay.OpKind) {
+	if x.closed != 0 {
 		return
 	}
 	if how == relay.Abort {
-		unix.SetsockoptLinger(x.t.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	} else if x.tls != nil && !x.shut && len(x.t.out) == 0 {
-		x.t.cork = &l.cork
-		x.uncork(l, x.tls.CloseWrite())
+		unix.SetsockoptLinger(int(x.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	} else if !x.shut && len(x.out) == 0 {
+		x.notify()
 	}
-	x.closed = true
-	l.queued.Add(-int64(len(x.t.out)))
-	x.t.out = nil
-	l.forget(x)
-	unix.Close(x.t.fd)
-	x.t.fd = -1
+	x.closed = how
+	x.discard()
+	x.pause(false)
+	x.session.loop.forget(x)
+	unix.Close(int(x.fd))
+	x.fd = -1
+}
+
+// receive and send never block, since the descriptors do not: so they need not
+// tell the scheduler.
+func receive(fd int32, p []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	return int(n), errno
+}
+
+func send(fd int32, p []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
 }

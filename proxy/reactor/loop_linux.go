@@ -18,7 +18,7 @@ const (
 	readSize  = 64 << 10
 	maxCork   = 256 << 10
 	maxEvents = 256
-	busyTurn  = 8 // events from which on a turn is timed
+	maxFires  = 4 // of one timer, in one turn
 )
 
 // A loop owns sessions. Its fields belong to its goroutine but for the queue
@@ -29,23 +29,30 @@ type loop struct {
 	file  *os.File // of epoll, by which the loop parks
 	park  syscall.RawConn
 	wake  int // eventfd
-	clock int // timerfd
+	alarm int // timerfd
 
-	start time.Time
-	now   time.Time // of this turn
-	wheel wheel
-	armed int64 // tick for which clock is set; 0 for none
-	legs  []*leg
-	gen   int32
-	ready []*leg // more can be read of them without an event
-	buf   []byte
-	cork  []byte
-	live  int
+	clock  func() time.Time
+	start  time.Time
+	now    time.Time // of this turn
+	wheel  wheel
+	armed  int64  // tick for which alarm is set; 0 for none
+	legs   []*leg // by descriptor
+	gen    int32
+	ready  []*leg // to be read in this turn without an event
+	next   []*leg // and in the next one
+	events []unix.EpollEvent
+	buf    []byte
+	cork   []byte // what tls.Conn wrote and nobody has sent
+	live   int
 
-	mu      sync.Mutex
-	queue   []func()
-	closing bool // ends with its last session
-	gone    bool // has ended
+	poller func(uintptr) bool // polls for wait
+	polled int                // how often, since wait was called
+	found  int                // events
+
+	mu       sync.Mutex
+	queue    []func()
+	retiring bool // ends with its last session
+	gone     bool // has ended
 
 	// Figures for others.
 	sessions atomic.Int64
@@ -58,44 +65,44 @@ type loop struct {
 // is left.
 func (l *loop) run() {
 	defer l.release()
-	events := make([]unix.EpollEvent, maxEvents)
-	for {
-		n := l.wait(events)
-		l.now = time.Now()
-		for i := range events[:n] {
-			l.event(&events[i])
+	for l.live > 0 || !l.mayEnd() {
+		n, parked := l.wait()
+		now := l.clock()
+		if !parked {
+			l.measure(now.Sub(l.now))
 		}
-		l.readOn()
-		l.wheel.advance(ticks(l.now.Sub(l.start)), l.fire)
-		l.arm()
-		if n > busyTurn {
-			l.measure()
-		}
-		if l.live == 0 && l.mayEnd() {
-			return
-		}
+		l.turn(n, now)
 	}
 }
 
-// wait returns the next events, at once where some leg can be read further.
-func (l *loop) wait(events []unix.EpollEvent) int {
-	n := l.poll(events)
-	if n > 0 || len(l.ready) > 0 {
-		return n
+// turn handles n events, and what else there is to be done.
+func (l *loop) turn(n int, now time.Time) {
+	l.now = now
+	// Those that join from now on have had their share of this turn.
+	l.ready, l.next = l.next, l.ready[:0]
+	for i := range l.events[:n] {
+		l.event(&l.events[i])
+	}
+	l.readOn()
+	l.wheel.advance(l.wheel.before(now.Sub(l.start)), fire)
+	l.arm()
+}
+
+// wait returns the number of new events, at once where some leg can be read
+// further. It reports whether the loop had nothing to do meanwhile.
+func (l *loop) wait() (n int, parked bool) {
+	if len(l.next) > 0 {
+		return l.poll(), false
 	}
 	// The function is tried first and then whenever the netpoller says that the
 	// epoll descriptor is readable: no thread blocks meanwhile.
-	if err := l.park.Read(func(uintptr) bool {
-		n = l.poll(events)
-		return n > 0
-	}); err != nil {
-		return 0
-	}
-	return n
+	l.polled, l.found = 0, 0
+	l.park.Read(l.poller)
+	return l.found, l.polled > 1
 }
 
-func (l *loop) poll(events []unix.EpollEvent) int {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+func (l *loop) poll() int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
 	if errno != 0 {
 		return 0 // EINTR; nothing else can happen to a set of our own
 	}
@@ -106,161 +113,125 @@ func (l *loop) poll(events []unix.EpollEvent) int {
 func (l *loop) event(e *unix.EpollEvent) {
 	switch int(e.Fd) {
 	case l.wake:
-		l.drainCounter(l.wake)
+		drainCounter(l.wake)
 		l.obey()
 		return
-	case l.clock:
-		l.drainCounter(l.clock)
+	case l.alarm:
+		drainCounter(l.alarm)
 		l.armed = 0
-		return
-	}
-	if int(e.Fd) >= len(l.legs) {
 		return
 	}
 	x := l.legs[e.Fd]
 	if x == nil || x.gen != e.Pad {
 		return // closed earlier in this turn
 	}
-	x.t.drained = false
-	if e.Events&unix.EPOLLOUT != 0 || e.Events&errorEvents != 0 && len(x.t.out) > 0 {
-		l.flush(x)
+	// An error is announced whether it is asked for or not; to write tells it.
+	if e.Events&(unix.EPOLLOUT|errorEvents) != 0 && len(x.out) > 0 {
+		x.session.change(func(*relay.Session) { x.flush() })
 	}
-	switch {
-	case x.closed:
-	case x.paused || x.eof:
-		// An error is announced whether it is asked for or not.
-		if e.Events&errorEvents != 0 {
-			l.broken(x)
-		}
-	case e.Events&^unix.EPOLLOUT != 0:
-		l.read(x)
+	if e.Events&^unix.EPOLLOUT != 0 && !x.ready {
+		l.receive(x)
 	}
 }
 
-func (l *loop) flush(x *leg) {
-	x.session.change(func(core *relay.Session) {
-		if x.flush(l) != nil {
-			core.Gone(x.side, l.now)
-		}
-	})
-}
-
-// broken ends a connection that failed while it was not being read.
-func (l *loop) broken(x *leg) {
-	x.session.change(func(core *relay.Session) {
-		core.Gone(x.side, l.now)
-	})
-}
-
-// read feeds the session what one side has sent.
-func (l *loop) read(x *leg) {
+// receive feeds the session what one side has sent.
+func (l *loop) receive(x *leg) {
+	if !x.readable() {
+		return
+	}
 	s := x.session
 	s.change(func(core *relay.Session) {
-		if x.tls != nil {
-			x.t.cork = &l.cork
-		}
 		n, more, err := x.read(l.buf)
-		if x.tls != nil {
-			// Reading may have answered a key update or refused a record.
-			if werr := x.uncork(l, nil); err == nil {
-				err = werr
-			}
-		}
+		s.drain() // reading TLS may have ended the writing
 		if n > 0 {
 			core.Feed(x.side, l.buf[:n], l.now)
 			s.report(x.side)
 		}
 		if more {
-			l.more(x)
+			l.again(x)
 		}
 		if err == nil {
 			return
 		}
 		x.eof = true
-		// What was fed must be drained before the buffer or the session changes.
-		s.settle()
+		// What was fed must be handed out before the session changes.
+		s.drain()
 		if err == io.EOF {
 			core.EOF(x.side, l.now)
 		} else {
+			x.broken = true
 			core.Gone(x.side, l.now)
 		}
 	})
 }
 
-// more lets a leg be read again in the next turn.
-func (l *loop) more(x *leg) {
-	if !x.ready && !x.closed && x.tls != nil {
+// again lets a leg be read in the next turn, if only by TLS: what tls.Conn
+// holds is announced by nobody.
+func (l *loop) again(x *leg) {
+	if x.tls != nil && !x.ready && x.closed == 0 {
 		x.ready = true
-		l.ready = append(l.ready, x)
+		l.next = append(l.next, x)
 	}
 }
 
 // readOn reads the legs that can be read without an event.
 func (l *loop) readOn() {
-	for n := len(l.ready); n > 0; n-- {
-		x := l.ready[0]
-		l.ready = l.ready[1:]
-		x.ready = false
-		if !x.closed && !x.paused && !x.eof {
-			x.t.drained = false
-			l.read(x)
+	for i, x := range l.ready {
+		l.ready[i] = nil
+		if x.ready = false; x.closed == 0 {
+			l.receive(x)
 		}
-	}
-	if len(l.ready) == 0 {
-		l.ready = nil
 	}
 }
 
-// watch makes epoll announce what the leg waits for, and no more.
-func (l *loop) watch(x *leg) {
-	if x.closed {
-		return
+// watch makes epoll announce what the leg waits for, and no more: a leg that
+// waits for nothing is not in the set, in which an error would be announced
+// for ever.
+func (l *loop) watch(x *leg) error {
+	if x.closed != 0 {
+		return nil
 	}
 	var events uint32
-	if !x.paused && !x.eof {
-		events |= readEvents
+	if x.readable() {
+		events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
-	if len(x.t.out) > 0 {
+	if len(x.out) > 0 {
 		events |= unix.EPOLLOUT
 	}
-	if events == x.events && x.watched {
-		return
+	if events == x.events {
+		return nil
 	}
 	op := unix.EPOLL_CTL_MOD
-	if !x.watched {
+	switch {
+	case x.events == 0:
 		op = unix.EPOLL_CTL_ADD
+	case events == 0:
+		op = unix.EPOLL_CTL_DEL
 	}
-	if x.eof && events == 0 {
-		// Errors would be announced for ever, and have nothing to tell any more.
-		if x.watched {
-			unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, x.t.fd, nil)
-			x.watched, x.events = false, 0
-		}
-		return
+	e := unix.EpollEvent{Events: events, Fd: x.fd, Pad: x.gen}
+	if err := unix.EpollCtl(l.epoll, op, int(x.fd), &e); err != nil {
+		return err
 	}
-	e := unix.EpollEvent{Events: events, Fd: int32(x.t.fd), Pad: x.gen}
-	if err := unix.EpollCtl(l.epoll, op, x.t.fd, &e); err != nil {
-		x.session.core.Gone(x.side, l.now)
-		return
-	}
-	x.events, x.watched = events, true
+	x.events = events
+	return nil
 }
 
 // adopt makes the loop the owner of a session.
-func (l *loop) adopt(s *session, fds [2]int, early [2][]byte) {
+func (l *loop) adopt(s *session, h *handOver) {
 	l.live++
-	for i, x := range s.legs {
-		x.t.takeOver(fds[i])
+	for i := range s.legs {
+		x := &s.legs[i]
 		l.gen++
-		x.gen = l.gen
-		for x.t.fd >= len(l.legs) {
+		x.fd, x.gen = int32(h.fds[i]), l.gen
+		h.transports[i].takeOver(x)
+		for h.fds[i] >= len(l.legs) {
 			l.legs = append(l.legs, make([]*leg, max(64, len(l.legs)))...)
 		}
-		l.legs[x.t.fd] = x
+		l.legs[x.fd] = x
 	}
 	// The upstream's come first: its 101 went out before.
 	for _, from := range [2]relay.Side{relay.Upstream, relay.Client} {
-		if p := early[from]; len(p) > 0 {
+		if p := h.early[from]; len(p) > 0 {
 			s.change(func(core *relay.Session) {
 				core.Feed(from, p, l.now)
 				s.report(from)
@@ -268,42 +239,46 @@ func (l *loop) adopt(s *session, fds [2]int, early [2][]byte) {
 		}
 	}
 	s.change(func(*relay.Session) {})
-	for _, x := range s.legs {
-		l.more(x) // tls.Conn may have decrypted more than was read
+	for i := range s.legs {
+		l.again(&s.legs[i]) // tls.Conn may have decrypted more than was read
 	}
 }
 
 // forget takes a leg out of the loop before its descriptor is closed.
 func (l *loop) forget(x *leg) {
-	if x.watched {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, x.t.fd, nil)
-		x.watched = false
+	if x.events != 0 {
+		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(x.fd), nil)
+		x.events = 0
 	}
-	if x.paused {
-		x.paused = false
-		l.paused.Add(-1)
-	}
-	l.legs[x.t.fd] = nil
+	l.legs[x.fd] = nil
 }
 
 // end lets go of a session whose descriptors are closed.
 func (l *loop) end(s *session) {
-	if s.over {
-		return
-	}
 	s.over = true
 	l.wheel.stop(&s.timer)
 	l.live--
 	l.sessions.Add(-1)
-	l.group.end(s)
+	l.group.end(s.ending())
 }
 
 // fire is called for each timer that is due.
-func (l *loop) fire(t *timer) {
-	t.owner.change(func(core *relay.Session) { core.Tick(l.now) })
+func fire(t *timer) {
+	s := t.owner
+	s.change(func(core *relay.Session) {
+		now := s.loop.now
+		// What is written for one side may have kept something else from being
+		// due, which is then due at once.
+		for range maxFires {
+			core.Tick(now)
+			if s.drain(); core.Deadline().After(now) {
+				break
+			}
+		}
+	})
 }
 
-// arm sets the clock to the next tick that matters, where it is not set to an
+// arm sets the alarm to the next tick that matters, where it is not set to an
 // earlier one.
 func (l *loop) arm() {
 	next := l.wheel.next()
@@ -311,19 +286,15 @@ func (l *loop) arm() {
 		return
 	}
 	l.armed = next
-	wait := max(l.start.Add(time.Duration(next)*wheelTick).Sub(l.now), 1)
+	wait := max(l.start.Add(l.wheel.at(next)).Sub(l.now), 1)
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
-	unix.TimerfdSettime(l.clock, 0, &spec, nil)
+	unix.TimerfdSettime(l.alarm, 0, &spec, nil)
 }
 
-// measure keeps the length of the longest turn.
-func (l *loop) measure() {
-	if took := int64(time.Since(l.now)); took > l.lag.Load() {
-		l.lag.Store(took)
+// measure keeps the length of the longest turn: of those that something waited
+// for, so that the clock need not be read once more.
+func (l *loop) measure(took time.Duration) {
+	if int64(took) > l.lag.Load() {
+		l.lag.Store(int64(took))
 	}
-}
-
-func (l *loop) drainCounter(fd int) {
-	var b [8]byte
-	read(fd, b[:])
 }

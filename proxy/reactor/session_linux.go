@@ -2,97 +2,122 @@ package reactor
 
 import (
 	"runtime/debug"
+	"time"
 
 	"github.com/framegate/framegate/proxy/relay"
 )
 
-// A session is what a loop owns of one connection.
+// A session is what a loop owns of one connection between a client and an
+// upstream.
 type session struct {
 	core    *relay.Session
 	loop    *loop
-	legs    [2]*leg
-	timer   timer
-	counted [2]relay.Stats
-	over    bool
 	hooks   Hooks
+	legs    [2]leg // by relay.Side
+	timer   timer
+	counted [2]relay.Stats // of which hooks was told
+	faults  uint8
+	over    bool // both descriptors are closed
 }
 
-// Hooks is what the owner of a session learns of it. The functions are called
-// by the loop, which waits for them: they must not block. Ended is called by
-// another goroutine, once, when both descriptors are closed.
+// Hooks is what the owner of a session learns of it. Relayed and Panicked are
+// called by the loop, which waits for them: they must not block. Ended is
+// called by another goroutine, once, when both descriptors are closed.
 type Hooks interface {
 	Relayed(from relay.Side, more relay.Stats)
 	Panicked(fault any, stack []byte)
 	Ended(r relay.Result, stats [2]relay.Stats)
 }
 
+// post has f called by the loop, unless the session has ended by then.
+func (s *session) post(f func(core *relay.Session, now time.Time)) {
+	s.loop.post(func() {
+		s.change(func(core *relay.Session) { f(core, s.loop.now) })
+	})
+}
+
 // change calls f on the session's core and does what it then asks for. A fault
-// ends this session and no other.
+// ends this session and no other: it is told to end itself, and at the second
+// one it is given up.
 func (s *session) change(f func(core *relay.Session)) {
-	defer s.contain()
+	if s.over || s.try(f) {
+		return
+	}
+	if s.faults == 1 && s.try(func(core *relay.Session) { core.Fail(relay.Internal, s.loop.now) }) {
+		return
+	}
+	for i := range s.legs {
+		s.legs[i].close(relay.Abort)
+	}
+	s.loop.end(s)
+}
+
+// try reports whether f and what follows from it go well.
+func (s *session) try(f func(core *relay.Session)) (ok bool) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.faults++
+			s.confess(fault, debug.Stack())
+		}
+	}()
 	f(s.core)
 	s.settle()
+	return true
 }
 
-// contain turns a fault of this session into its end.
-func (s *session) contain() {
-	fault := recover()
-	if fault == nil {
-		return
-	}
-	s.hooks.Panicked(fault, debug.Stack())
-	defer func() {
-		if recover() == nil {
+// confess tells the owner of a fault. It may be the owner's own.
+func (s *session) confess(fault any, stack []byte) {
+	defer func() { _ = recover() }()
+	s.hooks.Panicked(fault, stack)
+}
+
+// settle does what the core asks for and waits for what comes next.
+func (s *session) settle() {
+	for again := true; again; {
+		s.drain()
+		if s.core.Done() {
+			s.loop.end(s)
 			return
 		}
-		// Even its end fails: only the descriptors matter now.
-		for _, x := range s.legs {
-			x.close(s.loop, relay.Abort)
-		}
-		s.loop.end(s)
-	}()
-	s.core.Fail(relay.Internal, s.loop.now)
-	s.settle()
+		again = s.watch()
+	}
+	w := &s.loop.wheel
+	if at := w.after(s.core.Deadline().Sub(s.loop.start)); s.timer.at == 0 || at < s.timer.at {
+		w.set(&s.timer, at)
+	}
 }
 
-// settle drains the core and re-arms the timer.
-func (s *session) settle() {
-	l := s.loop
-	if s.over {
-		return
+// watch waits for both peers. It reports whether the core has something to ask
+// for after that: a connection that cannot be watched is lost.
+func (s *session) watch() (again bool) {
+	for i := range s.legs {
+		x := &s.legs[i]
+		if s.loop.watch(x) != nil {
+			x.eof, x.broken, again = true, true, true
+			x.discard()
+			s.core.Gone(x.side, s.loop.now)
+		}
 	}
+	return again
+}
+
+// drain does what the core asks for.
+func (s *session) drain() {
 	for op, ok := s.core.Next(); ok; op, ok = s.core.Next() {
-		x := s.legs[op.Side]
-		if x.closed {
+		x := &s.legs[op.Side]
+		if x.closed != 0 {
 			continue
 		}
 		switch op.Kind {
 		case relay.Write:
-			if err := x.write(l, op.Data); err != nil {
-				s.core.Gone(op.Side, l.now)
-			}
-		case relay.Pause:
-			x.paused = true
-			l.paused.Add(1)
-		case relay.Resume:
-			x.paused = false
-			l.paused.Add(-1)
-			l.more(x) // TLS may hold what epoll does not announce
+			x.write(op.Data)
+		case relay.Pause, relay.Resume:
+			x.pause(op.Kind == relay.Pause)
 		case relay.HalfClose:
-			x.shutdown(l)
+			x.shutdown()
 		default:
-			x.close(l, op.Kind)
+			x.close(op.Kind)
 		}
-	}
-	if s.core.Done() {
-		l.end(s)
-		return
-	}
-	for _, x := range s.legs {
-		l.watch(x)
-	}
-	if at := ticksUpTo(s.core.Deadline().Sub(l.start)); s.timer.at == 0 || at < s.timer.at {
-		l.wheel.set(&s.timer, at)
 	}
 }
 
@@ -103,4 +128,12 @@ func (s *session) report(from relay.Side) {
 		s.hooks.Relayed(from, now.Sub(s.counted[from]))
 		s.counted[from] = now
 	}
+}
+
+// ending is how the session ended. Of one that was given up nothing is asked.
+func (s *session) ending() ending {
+	if s.faults > 1 {
+		return ending{s.hooks, relay.Result{Cause: relay.Internal, By: relay.Gateway}, s.counted}
+	}
+	return ending{s.hooks, s.core.Result(), [2]relay.Stats{s.core.Stats(relay.Client), s.core.Stats(relay.Upstream)}}
 }

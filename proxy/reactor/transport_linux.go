@@ -1,11 +1,9 @@
 package reactor
 
 import (
-	"io"
 	"net"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,16 +11,12 @@ import (
 // A Transport is a net.Conn whose descriptor a loop can take over. Until then
 // it is the connection that it wraps.
 type Transport struct {
-	net.Conn // nil once taken over
-
-	fd      int
-	drained bool    // the latest read emptied the descriptor
-	cork    *[]byte // of the loop: what one turn writes leaves at once
-	out     []byte  // what the kernel has not taken yet
+	net.Conn      // nil once taken over
+	leg      *leg // that took it over
 }
 
 // NewTransport wraps a TCP or Unix connection.
-func NewTransport(c net.Conn) *Transport { return &Transport{Conn: c, fd: -1} }
+func NewTransport(c net.Conn) *Transport { return &Transport{Conn: c} }
 
 // wouldBlock is what Read returns where the descriptor has nothing now.
 type wouldBlock struct{}
@@ -55,58 +49,37 @@ func (t *Transport) duplicate() (fd int, err error) {
 	return fd, err
 }
 
-// takeOver makes a duplicate the descriptor and closes the connection that it
-// was made of.
-func (t *Transport) takeOver(fd int) {
-	t.Conn.Close()
-	t.Conn, t.fd = nil, fd
-}
+// takeOver makes the transport one of a leg, which has a duplicate.
+func (t *Transport) takeOver(x *leg) { t.Conn, t.leg = nil, x }
 
 // taken reports whether a loop has the descriptor.
-func (t *Transport) taken() bool { return t.Conn == nil }
+func (t *Transport) taken() bool { return t.leg != nil }
 
-// Read implements net.Conn.
+// Read implements net.Conn. Once a loop has the descriptor, the error is a
+// temporary net.Error where a read would block.
 func (t *Transport) Read(p []byte) (int, error) {
-	if !t.taken() {
-		return t.Conn.Read(p)
+	if t.taken() {
+		return t.leg.receive(p)
 	}
-	if t.drained {
-		return 0, errWouldBlock
-	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	n, errno := read(t.fd, p)
-	switch {
-	case errno == unix.EAGAIN || errno == unix.EINTR:
-		return 0, errWouldBlock
-	case errno != 0:
-		return 0, errno
-	case n == 0:
-		return 0, io.EOF
-	}
-	t.drained = n < len(p)
-	return n, nil
+	return t.Conn.Read(p)
 }
 
 // Write implements net.Conn. Once a loop has the descriptor it only collects:
-// the loop writes at the end of its turn.
+// what tls.Conn writes in one go leaves with one system call.
 func (t *Transport) Write(p []byte) (int, error) {
-	switch {
-	case !t.taken():
+	if !t.taken() {
 		return t.Conn.Write(p)
-	case len(t.out) > 0 || t.cork == nil:
-		t.out = append(t.out, p...)
-	default:
-		*t.cork = append(*t.cork, p...)
 	}
+	l := t.leg.session.loop
+	l.cork = append(l.cork, p...)
 	return len(p), nil
 }
 
-// CloseWrite ends the writing direction of the connection that is wrapped.
+// CloseWrite ends the writing direction of the connection that is wrapped,
+// before a loop has it.
 func (t *Transport) CloseWrite() error {
 	if t.taken() {
-		return unix.Shutdown(t.fd, unix.SHUT_WR)
+		return net.ErrClosed
 	}
 	if cw, ok := t.Conn.(interface{ CloseWrite() error }); ok {
 		return cw.CloseWrite()
@@ -156,16 +129,4 @@ func (t *Transport) SetWriteDeadline(at time.Time) error {
 		return nil
 	}
 	return t.Conn.SetWriteDeadline(at)
-}
-
-// read and write never block, since the descriptors do not: so they need not
-// tell the scheduler.
-func read(fd int, p []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	return int(n), errno
-}
-
-func write(fd int, p []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	return int(n), errno
 }

@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
+// wheelTick is how late a deadline may be, in a loop that has nothing else to
+// do.
+const wheelTick = 50 * time.Millisecond
+
 const (
-	wheelTick   = 50 * time.Millisecond
 	wheelBits   = 6
 	wheelSlots  = 1 << wheelBits
-	wheelLevels = 4 // 3.2 s, 3.4 min, 3.6 h, 9.7 days; what is later waits in the last level
+	wheelLevels = 4 // at 50 ms: 3.2 s, 3.4 min, 3.6 h, 9.7 days; what is later waits in the last one
 )
 
 // A timer is an entry of a wheel. It is part of what it belongs to, so setting
@@ -26,15 +29,17 @@ type timer struct {
 // it, and once in 64 ticks what moves down from the next level: never a walk
 // over all timers.
 type wheel struct {
+	tick     time.Duration
 	now      int64 // tick that was reached
 	slots    [wheelLevels][wheelSlots]*timer
 	occupied [wheelLevels]uint64 // a bit per slot that is not empty
 }
 
-// ticks is how many ticks have passed in d, for the present; and for a
-// deadline the first tick that is not before it.
-func ticks(d time.Duration) int64     { return int64(d / wheelTick) }
-func ticksUpTo(d time.Duration) int64 { return int64((d + wheelTick - 1) / wheelTick) }
+// before is the last tick that is not after d, and after the first one that is
+// not before it. at is the time of a tick.
+func (w *wheel) before(d time.Duration) int64 { return int64(d / w.tick) }
+func (w *wheel) after(d time.Duration) int64  { return int64((d + w.tick - 1) / w.tick) }
+func (w *wheel) at(tick int64) time.Duration  { return time.Duration(tick) * w.tick }
 
 // set makes t fire at a tick, or at the next one where that has passed.
 func (w *wheel) set(t *timer, at int64) {

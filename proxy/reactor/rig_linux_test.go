@@ -1,0 +1,315 @@
+package reactor
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/framegate/framegate/internal/transcript"
+	"github.com/framegate/framegate/internal/wstest"
+	"github.com/framegate/framegate/proxy/relay"
+)
+
+// epoch is when the clocks of rigs begin.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// maxTurns is what no single change of a rig may take: more is a loop that
+// spins.
+const maxTurns = 5000
+
+// A ledger is the owner of a session.
+type ledger struct {
+	mu     sync.Mutex
+	more   [2]relay.Stats
+	faults []any
+	ended  int
+	result relay.Result
+	stats  [2]relay.Stats
+	over   chan struct{} // closed by Ended, where not nil
+}
+
+func (g *ledger) Relayed(from relay.Side, more relay.Stats) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := &g.more[from]
+	*c = relay.Stats{Frames: c.Frames + more.Frames, Messages: c.Messages + more.Messages, Bytes: c.Bytes + more.Bytes, Dropped: c.Dropped + more.Dropped}
+}
+
+func (g *ledger) Panicked(fault any, _ []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.faults = append(g.faults, fault)
+}
+
+func (g *ledger) Ended(r relay.Result, stats [2]relay.Stats) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended++
+	g.result, g.stats = r, stats
+	if g.over != nil && g.ended == 1 {
+		close(g.over)
+	}
+}
+
+// A wiring says what connects a rig's session to its peers.
+type wiring struct {
+	name    string
+	network string // unix or tcp
+	tls     uint16 // its version, or 0
+}
+
+// wirings are all that a session must not be able to tell from each other. Of
+// TCP the kernel's buffers cannot be filled for certain, so there no peer stalls.
+func wirings() []wiring {
+	return []wiring{
+		{"unix", "unix", 0}, {"tcp", "tcp", 0},
+		{"unix TLS 1.2", "unix", tls.VersionTLS12}, {"unix TLS 1.3", "unix", tls.VersionTLS13}, {"tcp TLS 1.3", "tcp", tls.VersionTLS13},
+	}
+}
+
+// A rig is a loop that a test turns by hand, with a clock that stands still
+// meanwhile, and one session.
+type rig struct {
+	t       testing.TB
+	w       wiring
+	loop    *loop
+	handle  Handle
+	session *session
+	core    *relay.Session
+	peers   [2]*peer
+	ledger  *ledger
+}
+
+// newLoopByHand returns a loop that nobody runs.
+func newLoopByHand(t testing.TB, tick time.Duration) *loop {
+	t.Helper()
+	g := newGroup()
+	l, err := newLoop(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.release)
+	g.loops = []*loop{l}
+	l.start, l.now = epoch, epoch
+	l.wheel.tick = tick
+	return l
+}
+
+// newRig hands a session over. prepare may do something with the peers before.
+func newRig(t testing.TB, l *loop, w wiring, limits *relay.Limits, deflate bool, early [2][]byte) *rig {
+	t.Helper()
+	r := &rig{t: t, w: w, loop: l, ledger: &ledger{}}
+	r.core = relay.New(limits, deflate, l.now)
+	var conns [2]net.Conn
+	for side := range conns {
+		r.peers[side], conns[side] = newPeer(t, w, relay.Side(side))
+	}
+	r.hand(conns, early)
+	r.rest()
+	return r
+}
+
+// hand adds the session to the loop's group, which adopts it in its next turn.
+func (r *rig) hand(conns [2]net.Conn, early [2][]byte) {
+	r.t.Helper()
+	h, err := r.loop.group.Add(r.core, conns[relay.Client], conns[relay.Upstream], early, r.ledger)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.handle, r.session = h, h.s
+	for side := range r.peers {
+		r.peers[side].leg = &r.session.legs[side]
+		r.peers[side].start = r.loop.now
+	}
+}
+
+// turn lets the loop make one turn.
+func (r *rig) turn() { r.loop.turn(r.loop.poll(), r.loop.now) }
+
+// rest turns the loop until it has nothing to do at this moment.
+func (r *rig) rest() {
+	r.t.Helper()
+	for n := 0; ; n++ {
+		moved := false
+		for _, p := range r.peers {
+			moved = p.act(r.loop.now) || moved
+		}
+		events := r.loop.poll()
+		if events == 0 && len(r.loop.next) == 0 && !moved {
+			return
+		}
+		if n > maxTurns {
+			r.t.Fatalf("the loop spins: %d events, %d legs to be read on", events, len(r.loop.next))
+		}
+		r.loop.turn(events, r.loop.now)
+	}
+}
+
+// advance lets time pass, and the loop wake up whenever it would.
+func (r *rig) advance(d time.Duration) {
+	r.t.Helper()
+	l, until := r.loop, r.loop.now.Add(d)
+	for n := 0; !r.session.over; n++ {
+		at := l.start.Add(l.wheel.at(l.wheel.after(r.core.Deadline().Sub(l.start))))
+		if at.After(until) {
+			break
+		}
+		if n > maxTurns {
+			r.t.Fatal("time does not go on")
+		}
+		l.turn(l.poll(), at)
+		r.rest()
+	}
+	l.turn(l.poll(), until)
+	r.rest()
+}
+
+// The methods of a transcript.Subject.
+
+func (r *rig) Send(from relay.Side, p []byte) { r.peers[from].send(p); r.rest() }
+func (r *rig) EOF(from relay.Side)            { r.peers[from].end(); r.rest() }
+func (r *rig) Reset(from relay.Side)          { r.peers[from].reset(); r.rest() }
+func (r *rig) Stall(to relay.Side, on bool)   { r.peers[to].stall(on); r.rest() }
+func (r *rig) Break(to relay.Side)            { r.peers[to].breakWrites(); r.rest() }
+func (r *rig) Fail(c relay.Cause)             { r.handle.Fail(c); r.rest() }
+func (r *rig) Abort()                         { r.handle.Abort(); r.rest() }
+func (r *rig) Sleep(d time.Duration)          { r.advance(d) }
+
+func (r *rig) Events(to relay.Side) []transcript.Event {
+	p := r.peers[to]
+	events := p.events
+	p.events = nil
+	return events
+}
+
+func (r *rig) Result() (relay.Result, [2]relay.Stats, bool) {
+	return r.core.Result(), [2]relay.Stats{r.core.Stats(relay.Client), r.core.Stats(relay.Upstream)}, r.core.Done()
+}
+
+// stop ends the session, if it has not ended, and checks what it leaves.
+func (r *rig) stop() {
+	r.t.Helper()
+	if !r.session.over {
+		r.Abort()
+	}
+	l, g := r.loop, r.loop.group
+	if len(g.done) != 1 || g.done[0].hooks != r.ledger {
+		r.t.Fatalf("%d sessions have ended, want this one", len(g.done))
+	}
+	r.ledger.Ended(g.done[0].result, g.done[0].stats)
+	g.done = nil
+	for side, x := range r.session.legs {
+		if x.closed == 0 || x.fd != -1 {
+			r.t.Errorf("the %v's descriptor %d is not closed", relay.Side(side), x.fd)
+		}
+		if got, want := r.ledger.more[side], r.core.Stats(relay.Side(side)); got != want {
+			r.t.Errorf("of the %v %+v were counted, want %+v", relay.Side(side), got, want)
+		}
+		r.peers[side].close()
+	}
+	if l.live != 0 || l.sessions.Load() != 0 || l.queued.Load() != 0 || l.paused.Load() != 0 {
+		r.t.Errorf("the loop has %d (%d) sessions, %d bytes queued and %d sides paused, want none", l.live, l.sessions.Load(), l.queued.Load(), l.paused.Load())
+	}
+	for fd, x := range l.legs {
+		if x != nil {
+			r.t.Errorf("the loop remembers a leg at descriptor %d", fd)
+		}
+	}
+	if l.wheel.next() != noTick {
+		r.t.Error("a timer is left")
+	}
+}
+
+// newPeer makes a connection and, with TLS, shakes hands. The gateway's end is
+// what a driver is given.
+func newPeer(t testing.TB, w wiring, side relay.Side) (*peer, net.Conn) {
+	t.Helper()
+	own, theirs := newSockets(t, w.network)
+	p := &peer{t: t, side: side, tcp: w.network == "tcp", wire: &wire{fd: theirs}}
+	t.Cleanup(p.close)
+	file := os.NewFile(uintptr(own), "gateway's end")
+	conn, err := net.FileConn(file)
+	if file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var end net.Conn = NewTransport(conn)
+	if w.tls != 0 {
+		end = p.secure(w.tls, end)
+	}
+	if err := unix.SetNonblock(theirs, true); err != nil {
+		t.Fatal(err)
+	}
+	return p, end
+}
+
+// newSockets connects two descriptors.
+func newSockets(t testing.TB, network string) (own, theirs int) {
+	t.Helper()
+	if network == "unix" {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fds[0], fds[1]
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialled, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return detach(t, dialled), detach(t, accepted)
+}
+
+// detach returns a blocking descriptor of a connection, which is closed.
+func detach(t testing.TB, c net.Conn) int {
+	t.Helper()
+	file, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	c.Close()
+	return fd
+}
+
+// secure shakes hands with the gateway's end: as a client does, or an upstream.
+func (p *peer) secure(version uint16, end net.Conn) net.Conn {
+	p.t.Helper()
+	cert, _ := wstest.SelfSigned(p.t, "localhost")
+	server := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: version, MaxVersion: version, DynamicRecordSizingDisabled: true}
+	client := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version, DynamicRecordSizingDisabled: true}
+	var gateway *tls.Conn
+	if p.side == relay.Client {
+		gateway, p.tls = tls.Server(end, server), tls.Client(p.wire, client)
+	} else {
+		gateway, p.tls = tls.Client(end, client), tls.Server(p.wire, server)
+	}
+	shaken := make(chan error, 1)
+	go func() { shaken <- p.tls.Handshake() }()
+	if err := errors.Join(gateway.Handshake(), <-shaken); err != nil {
+		p.t.Fatal(err)
+	}
+	return gateway
+}
+
+// isEnd reports that a read has met the end, or what cuts it off.
+func isEnd(err error) bool { return err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) }
