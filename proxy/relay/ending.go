@@ -162,15 +162,13 @@ func (h *half) skip(p []byte) {
 	}
 }
 
-// settle draws the consequences of what has just changed: it sends late pongs,
-// begins a graceful end, and takes each side through its close.
+// settle draws the consequences of what has just changed: it begins a graceful
+// end, and takes each side through its close.
 //
 // A server ends its TCP connection first (RFC 6455 §7.1.1). So after both
 // Close frames the client is half-closed and then awaited; the upstream, which
 // is a server, is awaited, unless it broke the protocol.
 func (s *Session) settle() {
-	s.answer(Client)
-	s.answer(Upstream)
 	if s.mayStop() {
 		s.end(s.stopping, Gateway, "")
 	}

@@ -220,3 +220,18 @@ func TestBufferOfAFrameThatCannotBeWritten(t *testing.T) {
 		t.Errorf("%d buffers are borrowed for a frame that nobody takes", n)
 	}
 }
+
+func TestBufferOfAFrameThatIsWritten(t *testing.T) {
+	s := relay.New(limits(), false, epoch)
+	p := frame.Append(nil, frame.OpText, []byte("hello"), nil)
+	s.Feed(relay.Upstream, p[:3], epoch)
+	s.Feed(relay.Upstream, p[3:], epoch)
+	s.Written(relay.Client, len(p)-1, epoch)
+	if n := relay.Borrowed(s); n != 1 {
+		t.Errorf("%d buffers are borrowed for a frame that is being written", n)
+	}
+	s.Written(relay.Client, 1, epoch)
+	if n := relay.Borrowed(s); n != 0 {
+		t.Errorf("%d buffers are borrowed by an idle session", n)
+	}
+}

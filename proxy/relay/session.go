@@ -188,8 +188,6 @@ func (s *Session) EOF(side Side, now time.Time) {
 // Gone says that the connection to a side is broken: it was reset.
 func (s *Session) Gone(side Side, now time.Time) {
 	s.advance(now)
-	h := &s.half[side]
-	h.eof = true
 	s.close(side, Close)
 	s.end(lost(side), side, "")
 	s.settle()

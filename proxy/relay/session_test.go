@@ -184,3 +184,18 @@ func TestStatsSub(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestManyPings relays more pings than are counted: the answers pass still.
+func TestManyPings(t *testing.T) {
+	l := limits()
+	l.ControlBurst = 1000
+	s := relay.New(l, false, epoch)
+	for range 256 {
+		s.Feed(relay.Upstream, frame.Append(nil, frame.OpPing, nil, nil), epoch)
+		drain(s, epoch)
+	}
+	s.Feed(relay.Client, frame.Append(nil, frame.OpPong, nil, &[4]byte{}), epoch)
+	if got := drain(s, epoch)[relay.Upstream]; len(got) != 6 {
+		t.Errorf("the upstream got %x, want the pong", got)
+	}
+}
