@@ -32,7 +32,7 @@ func TestServerConfig(t *testing.T) {
 	if !config.DynamicRecordSizingDisabled || config.SessionTicketsDisabled {
 		t.Error("dynamic record sizing must be off, tickets on")
 	}
-	if len(config.Certificates) != 0 || config.NameToCertificate != nil || config.GetConfigForClient != nil {
+	if len(config.Certificates) != 0 || config.GetConfigForClient != nil {
 		t.Error("there must be no certificate but those of GetCertificate")
 	}
 	if len(config.CipherSuites) != 6 {
