@@ -16,7 +16,7 @@ FUZZTIME ?= 30s# for each fuzz target
 FUZZ ?= # a part of a target's name
 SOAKTIME ?= 60s# of traffic
 BENCH ?= ../shared/bench
-BENCHCONFIG ?= gateway.yaml# in $(BENCH)
+BENCHCONFIG ?= $(CURDIR)/proxy/reactor/testdata/bench.yaml
 BENCHARGS ?= # such as -only echo-64 -rounds 1
 
 run:
