@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -161,13 +162,13 @@ func (l allowList) has(o origin) bool {
 }
 
 // compileOrigin makes the check of one policy.
-func compileOrigin(c Config, report Report) verdict {
+func compileOrigin(_ place, c *Config, report Report) []rule {
 	if c.Origin == nil {
 		return nil
 	}
 	absent := compileAbsent(c.Origin.Absent, report)
 	if len(c.Origin.Allow) == 0 {
-		return originVerdict(absent, isOwnOrigin)
+		return []rule{{judge: judgeOrigin(absent, isOwnOrigin)}}
 	}
 	list := allowList{exact: make(map[origin]bool), wild: make(map[origin]bool)}
 	for i, text := range c.Origin.Allow {
@@ -185,17 +186,17 @@ func compileOrigin(c Config, report Report) verdict {
 			list.exact[o] = true
 		}
 	}
-	return originVerdict(absent, func(o origin, _ Request) bool { return list.has(o) })
+	return []rule{{judge: judgeOrigin(absent, func(o origin, _ *Request) bool { return list.has(o) })}}
 }
 
 // compileAbsent returns what decides on a request without an Origin header.
-func compileAbsent(absent string, report Report) func(Request) bool {
+func compileAbsent(absent string, report Report) func(*Request) bool {
 	switch absent {
 	case "":
 	case "allow":
-		return func(Request) bool { return true }
+		return func(*Request) bool { return true }
 	case "deny":
-		return func(Request) bool { return false }
+		return func(*Request) bool { return false }
 	default:
 		report("origin.absent", "absent is %q, want allow or deny", absent)
 	}
@@ -203,32 +204,34 @@ func compileAbsent(absent string, report Report) func(Request) bool {
 }
 
 // withoutCookie is the default for requests without an Origin header: only what acts for a user by a cookie can be abused by another page.
-func withoutCookie(r Request) bool { return !r.HasCookie }
+func withoutCookie(r *Request) bool { return !r.HasCookie }
 
 // sameOrigin is the check of a route that has no origin rule.
-func sameOrigin(r Request) (int, string) { return originVerdict(withoutCookie, isOwnOrigin)(r) }
+func sameOrigin(ctx context.Context, a *Admission) *Refusal {
+	return judgeOrigin(withoutCookie, isOwnOrigin)(ctx, a)
+}
 
-func originVerdict(absent func(Request) bool, allowed func(origin, Request) bool) verdict {
-	return func(r Request) (int, string) {
-		if !r.HasOrigin {
-			if absent(r) {
-				return admitted()
+func judgeOrigin(absent func(*Request) bool, allowed func(origin, *Request) bool) judge {
+	return func(_ context.Context, a *Admission) *Refusal {
+		if !a.HasOrigin {
+			if absent(a.Request) {
+				return nil
 			}
 			return forbidden(reasonOriginMissing)
 		}
-		o, err := parseOrigin(r.Origin)
+		o, err := parseOrigin(a.Origin)
 		if err != nil {
 			return forbidden(reasonOriginMalformed)
 		}
-		if !allowed(o, r) {
+		if !allowed(o, a.Request) {
 			return forbidden(reasonOriginRefused)
 		}
-		return admitted()
+		return nil
 	}
 }
 
 // isOwnOrigin says whether o is the origin of pages from the address that the request itself went to.
-func isOwnOrigin(o origin, r Request) bool {
+func isOwnOrigin(o origin, r *Request) bool {
 	scheme := "http"
 	if r.Secure {
 		scheme = "https"

@@ -1,13 +1,14 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 )
 
-// reports collects what Validate and Compile report.
+// reports collects what Compile and Route report.
 type reports []string
 
 func (r *reports) add(path, format string, args ...any) {
@@ -30,15 +31,40 @@ func failOn(t *testing.T) Report {
 	}
 }
 
-// mustCompile validates all and compiles the policy of a route that lists names.
+// mustCompile compiles all and makes the policy of a route that lists names.
 func mustCompile(t *testing.T, all map[string]Config, names ...string) *Policy {
 	t.Helper()
-	Validate(all, failOn(t))
-	p := Compile(names, all, failOn(t))
+	p := Compile(all, testEnv(t), failOn(t)).Route(names, failOn(t))
 	if p == nil {
 		t.FailNow()
 	}
 	return p
+}
+
+// testEnv is an Env without any file.
+func testEnv(t *testing.T) *Env {
+	t.Helper()
+	return &Env{File: func(policy, path string) ([]byte, error) { return nil, fmt.Errorf("no file %s for %s", path, policy) }}
+}
+
+// answer is a Decision in short: what decided on a request.
+type answer struct {
+	Allow  bool
+	Status int
+	Policy string
+	Rule   string
+	Reason string
+}
+
+// ask has p judge one request.
+func ask(p *Policy, r Request) answer {
+	a := p.Admit(context.Background(), &r)
+	defer a.Release()
+	d := a.Refused()
+	if d == nil {
+		return answer{Allow: true}
+	}
+	return answer{Status: d.Refusal.Status, Policy: d.Policy, Rule: d.Name, Reason: d.Refusal.Reason}
 }
 
 // withOrigin makes a section of one policy called browsers.
@@ -56,23 +82,23 @@ func TestEveryPolicyMustAdmit(t *testing.T) {
 	tests := []struct {
 		names   string
 		request Request
-		want    Decision
+		want    answer
 	}{
-		{"both sizes", Request{Origin: "https://a.example", HasOrigin: true}, Decision{Allow: true}},
-		{"both one", Request{Origin: "https://b.example", HasOrigin: true}, Decision{Allow: true}},
-		{"both one", Request{Origin: "https://a.example", HasOrigin: true}, Decision{Status: 403, Policy: "one", Rule: "origin", Reason: "origin not allowed"}},
-		{"one both", Request{Origin: "https://a.example", HasOrigin: true}, Decision{Status: 403, Policy: "one", Rule: "origin", Reason: "origin not allowed"}},
-		{"both one", Request{Origin: "https://c.example", HasOrigin: true}, Decision{Status: 403, Policy: "both", Rule: "origin", Reason: "origin not allowed"}},
-		{"both one", Request{Origin: "null", HasOrigin: true}, Decision{Status: 403, Policy: "both", Rule: "origin", Reason: "origin malformed"}},
-		{"both strict", Request{}, Decision{Status: 403, Policy: "strict", Rule: "origin", Reason: "origin required"}},
-		{"sizes", Request{Secure: true, Host: "a.example", Origin: "https://b.example", HasOrigin: true}, Decision{Status: 403, Policy: "default", Rule: "origin", Reason: "origin not allowed"}},
-		{"sizes", Request{Secure: true, Host: "a.example", Origin: "https://a.example", HasOrigin: true}, Decision{Allow: true}},
-		{"", Request{HasCookie: true}, Decision{Status: 403, Policy: "default", Rule: "origin", Reason: "origin required"}},
-		{"", Request{}, Decision{Allow: true}},
+		{"both sizes", Request{Origin: "https://a.example", HasOrigin: true}, answer{Allow: true}},
+		{"both one", Request{Origin: "https://b.example", HasOrigin: true}, answer{Allow: true}},
+		{"both one", Request{Origin: "https://a.example", HasOrigin: true}, answer{Status: 403, Policy: "one", Rule: "origin", Reason: "origin not allowed"}},
+		{"one both", Request{Origin: "https://a.example", HasOrigin: true}, answer{Status: 403, Policy: "one", Rule: "origin", Reason: "origin not allowed"}},
+		{"both one", Request{Origin: "https://c.example", HasOrigin: true}, answer{Status: 403, Policy: "both", Rule: "origin", Reason: "origin not allowed"}},
+		{"both one", Request{Origin: "null", HasOrigin: true}, answer{Status: 403, Policy: "both", Rule: "origin", Reason: "origin malformed"}},
+		{"both strict", Request{}, answer{Status: 403, Policy: "strict", Rule: "origin", Reason: "origin required"}},
+		{"sizes", Request{Secure: true, Host: "a.example", Origin: "https://b.example", HasOrigin: true}, answer{Status: 403, Policy: "default", Rule: "origin", Reason: "origin not allowed"}},
+		{"sizes", Request{Secure: true, Host: "a.example", Origin: "https://a.example", HasOrigin: true}, answer{Allow: true}},
+		{"", Request{HasCookie: true}, answer{Status: 403, Policy: "default", Rule: "origin", Reason: "origin required"}},
+		{"", Request{}, answer{Allow: true}},
 	}
 	for _, tt := range tests {
 		p := mustCompile(t, all, strings.Fields(tt.names)...)
-		if got := p.Admit(tt.request); got != tt.want {
+		if got := ask(p, tt.request); got != tt.want {
 			t.Errorf("policies %q, %+v: got %+v, want %+v", tt.names, tt.request, got, tt.want)
 		}
 	}
@@ -98,7 +124,7 @@ func TestCompileRefusesNames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var r reports
-		if p := Compile(strings.Split(tt.names, ","), all, r.add); p != nil {
+		if p := Compile(all, testEnv(t), failOn(t)).Route(strings.Split(tt.names, ","), r.add); p != nil {
 			t.Errorf("%s: got a policy", tt.names)
 		}
 		r.expect(t, tt.names, tt.path, tt.message)
@@ -106,14 +132,14 @@ func TestCompileRefusesNames(t *testing.T) {
 }
 
 // A mistake inside a policy is reported once, however many routes use the policy, and none of them gets a half of it.
-func TestBadPolicyIsReportedByValidate(t *testing.T) {
+func TestBadPolicyIsReportedOnce(t *testing.T) {
 	all := map[string]Config{
 		"browsers": {Origin: &OriginConfig{Allow: []string{"https://a.example", "https://b.example", "*"}}},
 		"a.b":      {Client: &ShapeConfig{Types: []string{}}},
 		"unused":   {Origin: &OriginConfig{Absent: "maybe"}, Client: &ShapeConfig{Types: []string{"text", "txt"}}},
 	}
 	var r reports
-	Validate(all, r.add)
+	set := Compile(all, testEnv(t), r.add)
 	want := []string{
 		`["a.b"].client.types: types is empty, want text, binary or both`,
 		`browsers.origin.allow[2]: origin "*" would let every web page connect as its user, want the origins of your own pages`,
@@ -124,7 +150,7 @@ func TestBadPolicyIsReportedByValidate(t *testing.T) {
 		t.Errorf("got reports %q, want %q", []string(r), want)
 	}
 	for _, name := range []string{"a.b", "browsers", "unused"} {
-		if p := Compile([]string{name}, all, failOn(t)); p != nil {
+		if p := set.Route([]string{name}, failOn(t)); p != nil {
 			t.Errorf("%s: got a policy", name)
 		}
 	}
@@ -141,13 +167,14 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	}
 }
 
-// Each check has a default, since a route without any policy must be safe.
+// A policy that does not have a check's key gets no rule of it.
 func TestEveryCheckIsComplete(t *testing.T) {
 	for _, c := range checks {
-		if c.rule == "" || c.compile == nil || c.standard == nil {
+		if c.rule == "" || c.compile == nil {
 			t.Errorf("row %q of checks is incomplete", c.rule)
+			continue
 		}
-		if v := c.compile(Config{}, failOn(t)); v != nil {
+		if rules := c.compile(place{"p", testEnv(t)}, &Config{}, failOn(t)); len(rules) > 0 {
 			t.Errorf("check %q judges for a policy that does not have it", c.rule)
 		}
 	}

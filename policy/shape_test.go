@@ -92,7 +92,7 @@ func TestShapeRefuses(t *testing.T) {
 	for _, tt := range tests {
 		for side, c := range map[string]Config{"client": {Client: &tt.config}, "upstream": {Upstream: &tt.config}} {
 			var r reports
-			Validate(map[string]Config{"p": c}, r.add)
+			Compile(map[string]Config{"p": c}, testEnv(t), r.add)
 			r.expect(t, side, "p."+side+"."+tt.path, tt.message)
 		}
 	}

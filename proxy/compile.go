@@ -32,8 +32,9 @@ type site struct {
 
 // compile validates cfg whole and returns its compiled form. It starts nothing.
 // Where it reports a mistake its result must not be used. warn receives what is
-// suspicious but works.
-func compile(cfg *Config, m *metrics, report, warn Report) *site {
+// suspicious but works. env is what policies share over generations of the
+// configuration.
+func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *site {
 	s := &site{pools: map[string]*upstream.Pool{}}
 	compileListeners(cfg.Listeners, report)
 	compileAdmin(cfg.Admin, report)
@@ -41,7 +42,7 @@ func compile(cfg *Config, m *metrics, report, warn Report) *site {
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
 	}
-	policy.Validate(cfg.Policies, prefixed("policies", report))
+	policies := policy.Compile(cfg.Policies, env, prefixed("policies", report))
 
 	routes := map[string]int{}
 	usedPools, usedPolicies := map[string]bool{}, map[string]bool{}
@@ -52,9 +53,9 @@ func compile(cfg *Config, m *metrics, report, warn Report) *site {
 			at("name", "route %q is defined twice, first as routes[%d]", c.Name, first)
 		}
 		routes[c.Name] = i
-		rt := s.compileRoute(c, cfg, at)
+		rt := s.compileRoute(c, cfg, policies, at)
 		if m != nil {
-			rt.meters = m.route(c.Name, &rt.limits.Codes)
+			rt.meters = m.route(c.Name, rt.policy, &rt.limits.Codes)
 		}
 		usedPools[c.Upstream] = true
 		for _, name := range c.Policies {
@@ -121,7 +122,7 @@ func compileAdmin(c AdminConfig, report Report) {
 	}
 }
 
-func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
+func (s *site) compileRoute(c *RouteConfig, cfg *Config, policies *policy.Set, report Report) *route {
 	rt := &route{name: c.Name, denyHTTP: c.HTTP == "deny", deflate: c.Compression != "off"}
 	if c.Name == noRoute {
 		report("name", "%q stands for no route in the metrics, want another name", c.Name)
@@ -130,7 +131,7 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 		unknown(report, "upstream", "upstream", c.Upstream, slices.Sorted(maps.Keys(cfg.Upstreams)))
 	}
 	rt.pool = s.pools[c.Upstream]
-	rt.policy = policy.Compile(c.Policies, cfg.Policies, report)
+	rt.policy = policies.Route(c.Policies, report)
 	rt.limits = compileLimits(c, rt.policy, report)
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)

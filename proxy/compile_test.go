@@ -15,7 +15,7 @@ func compileText(t *testing.T, text string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile(loaded.Config, newMetrics("test"), func(path, format string, args ...any) {
+	return compile(loaded.Config, loaded.Config.env(), newMetrics("test"), func(path, format string, args ...any) {
 		t.Errorf(path+": "+format, args...)
 	}, func(string, string, ...any) {})
 }
@@ -130,7 +130,7 @@ func TestSingle(t *testing.T) {
 			t.Fatal(err)
 		}
 		mistakes := 0
-		st := compile(cfg, nil, func(string, string, ...any) { mistakes++ }, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
+		st := compile(cfg, cfg.env(), nil, func(string, string, ...any) { mistakes++ }, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
 		if (mistakes == 0) != ok {
 			t.Errorf("%q: %d mistakes", server, mistakes)
 		}

@@ -25,6 +25,9 @@ type Config struct {
 	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
 	Driver      string                     `yaml:"driver" enum:"auto,goroutines" default:"auto" doc:"What moves the bytes of sessions: the reactor where the system has one, or two goroutines for each session."`
 	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
+
+	dir        string            // of the file, from which the paths in policies go out
+	policyDirs map[string]string // of the files of those policies that have their own
 }
 
 // PolicyFile is one of policy_files.

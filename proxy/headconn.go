@@ -29,11 +29,12 @@ const (
 // ever taken for a request.
 type headConn struct {
 	net.Conn
-	client netip.AddrPort
-	tls    string // server name that the client asked for; empty without TLS
-	secure bool
-	refuse func(c *headConn, r *handshake.Refusal) // counts and logs
-	free   func()                                  // gives its place at the listener back
+	client   netip.AddrPort
+	listener string // its address in the configuration
+	tls      string // server name that the client asked for; empty without TLS
+	secure   bool
+	refuse   func(c *headConn, r *handshake.Refusal) // counts and logs
+	free     func()                                  // gives its place at the listener back
 
 	// Of the reading goroutine. net/http reads from one at a time.
 	buf     *headBuffer // what was read and not passed on

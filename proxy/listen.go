@@ -25,15 +25,16 @@ const (
 // A listener accepts the connections of one address and hands them, decrypted,
 // to net/http.
 type listener struct {
-	server *Server
-	ln     net.Listener
-	tls    *tls.Config // nil without TLS
-	count  *ratelimit.Count
-	http   *http.Server
-	conns  chan net.Conn // to net/http
-	ctx    context.Context
-	stop   context.CancelFunc
-	wg     sync.WaitGroup // acceptLoop, httpLoop, and admit of each connection
+	server  *Server
+	address string // as the configuration has it
+	ln      net.Listener
+	tls     *tls.Config // nil without TLS
+	count   *ratelimit.Count
+	http    *http.Server
+	conns   chan net.Conn // to net/http
+	ctx     context.Context
+	stop    context.CancelFunc
+	wg      sync.WaitGroup // acceptLoop, httpLoop, and admit of each connection
 }
 
 // newListener binds the address. Nothing is accepted before start.
@@ -42,7 +43,7 @@ func newListener(s *Server, cfg ListenerConfig, conf *tls.Config) (*listener, er
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{server: s, ln: ln, tls: conf, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
+	l := &listener{server: s, address: cfg.Address, ln: ln, tls: conf, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
@@ -125,7 +126,7 @@ func (l *listener) overflow(c net.Conn) {
 
 // admit does the TLS handshake of one connection and hands it to net/http.
 func (l *listener) admit(c net.Conn, free func()) {
-	hc := &headConn{Conn: c, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
+	hc := &headConn{Conn: c, listener: l.address, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
 	if l.tls != nil {
 		tc := tls.Server(c, l.tls)
 		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)

@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,19 +23,16 @@ type Loaded struct {
 func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, fmt.Errorf("reading configuration %q: %w", file, err)
+		return nil, fmt.Errorf("reading configuration %q: %w", file, withoutPath(err))
 	}
 	cfg := &Config{}
 	doc, errs := strictyaml.Decode(file, data, lookup, cfg)
 	l := &loader{lookup: lookup, main: doc, owner: map[string]*strictyaml.Document{}, errs: errs}
-	l.policyFiles(cfg, filepath.Dir(file))
+	cfg.dir, cfg.policyDirs = filepath.Dir(file), map[string]string{}
+	l.policyFiles(cfg, cfg.dir)
 	var more strictyaml.Errors
 	l.more = &more
-	compile(cfg, nil, l.report, l.warn)
+	compile(cfg, cfg.env(), nil, l.report, l.warn)
 	l.errs = append(l.errs, elsewhere(more, errs)...)
 	if slices.ContainsFunc(l.errs, func(e *strictyaml.Error) bool { return within(e.Path, "routes") }) {
 		l.warnings = nil // what no route uses may be what a mistaken one means
@@ -108,7 +103,7 @@ func (l *loader) policyFile(cfg *Config, path, file string) {
 			l.errs = append(l.errs, errorAt(doc, strictyaml.Key("policies", name), "policy %q is defined already", name))
 			continue
 		}
-		cfg.Policies[name] = c
+		cfg.Policies[name], cfg.policyDirs[name] = c, filepath.Dir(file)
 		l.owner[name] = doc
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/proxy/frame"
 	"github.com/framegate/framegate/proxy/relay"
 )
@@ -22,6 +23,7 @@ type metrics struct {
 	bytes      *prometheus.CounterVec
 	requests   *prometheus.CounterVec // route, result
 	closes     *prometheus.CounterVec // code, side, cause
+	decisions  *prometheus.CounterVec // route, policy, rule, outcome
 	tlsErrors  prometheus.Counter
 	panics     prometheus.Counter
 	ready      prometheus.Gauge
@@ -41,6 +43,7 @@ func newMetrics(version string) *metrics {
 		frames:     counter("frames_total", "Frames relayed whole, by the side that sent them.", "route", "from"),
 		messages:   counter("messages_total", "Messages relayed whole, by the side that sent them.", "route", "from"),
 		bytes:      counter("payload_bytes_total", "Payload bytes of the frames relayed whole, by the side that sent them.", "route", "from"),
+		decisions:  counter("decisions_total", "What the rules of policies said of requests.", "route", "policy", "rule", "outcome"),
 		closes:     counter("closes_total", "Ended sessions by close code, the side that closed or is at fault, and cause.", "code", "side", "cause"),
 		live:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "framegate_connections", Help: "Live WebSocket connections."}, []string{"route"}),
 		tlsErrors:  prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
@@ -49,7 +52,7 @@ func newMetrics(version string) *metrics {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.handshakes, m.requests, m.frames, m.messages, m.bytes, m.closes, m.live, m.tlsErrors, m.panics, m.ready, build,
+	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.closes, m.live, m.tlsErrors, m.panics, m.ready, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(noRoute, result)
@@ -111,12 +114,17 @@ type routeMeters struct {
 	name    string
 	live    prometheus.Gauge
 	from    [2]sideMeters
+	rules   []ruleMeters // by the number of the rule
 }
 
 type sideMeters struct{ frames, messages, bytes prometheus.Counter }
 
+// ruleMeters count the two outcomes that a rule can have: one in shadow mode
+// would refuse, any other one refuses.
+type ruleMeters struct{ admitted, refused prometheus.Counter }
+
 // route returns the meters of a route and makes its series.
-func (m *metrics) route(name string, codes *relay.Codes) *routeMeters {
+func (m *metrics) route(name string, p *policy.Policy, codes *relay.Codes) *routeMeters {
 	r := &routeMeters{metrics: m, name: name, live: m.live.WithLabelValues(name)}
 	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
 		r.from[from] = sideMeters{
@@ -130,7 +138,26 @@ func (m *metrics) route(name string, codes *relay.Codes) *routeMeters {
 		m.requests.WithLabelValues(name, result)
 	}
 	m.prepareCloses(codes)
+	if p == nil {
+		return r // a mistake was reported
+	}
+	for _, rule := range p.Rules() {
+		refused := policy.Decision{Shadow: rule.Shadow, Refusal: &policy.Refusal{}}
+		r.rules = append(r.rules, ruleMeters{
+			admitted: m.decisions.WithLabelValues(name, rule.Policy, rule.Name, policy.OutcomeAdmitted),
+			refused:  m.decisions.WithLabelValues(name, rule.Policy, rule.Name, refused.Outcome()),
+		})
+	}
 	return r
+}
+
+// decided counts what a rule said.
+func (r *routeMeters) decided(d *policy.Decision) {
+	if d.Refusal == nil {
+		r.rules[d.Rule].admitted.Inc()
+	} else {
+		r.rules[d.Rule].refused.Inc()
+	}
 }
 
 // relayed counts what a session relayed.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 
+	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/proxy/upstream"
 )
@@ -39,16 +40,17 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // plainRequest is what the proxy's callbacks know of a request.
 type plainRequest struct {
-	path    string // canonical
-	failure error
+	path     string // canonical
+	admitted *policy.Admission
+	failure  error
 }
 
 type plainKey struct{}
 
 // serve relays one request whose path is canonical. It returns why it could
 // not.
-func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string) *refused {
-	state := &plainRequest{path: path}
+func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string, a *policy.Admission) *refused {
+	state := &plainRequest{path: path, admitted: a}
 	p.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), plainKey{}, state)))
 	switch {
 	case state.failure == nil:
@@ -66,6 +68,7 @@ func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 	u := *pr.In.URL
 	u.Scheme, u.Host, u.User = "http", p.pool.Order()[0].URLHost(), nil
 	u.Path, u.RawPath = canonicalURLPath(state.path)
+	u.RawQuery = state.admitted.Query()
 	pr.Out.URL = &u
 	h := pr.Out.Header
 	for name := range h {
@@ -73,6 +76,7 @@ func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 			delete(h, name)
 		}
 	}
+	state.admitted.Edit(h)
 	fwd := forwarded(pr.In)
 	pr.Out.Host = fwd.Host
 	h.Set("X-Forwarded-For", fwd.For)

@@ -61,12 +61,12 @@ func (r *refused) write(w http.ResponseWriter) {
 	for _, f := range r.Header {
 		h.Set(f[0], f[1])
 	}
-	body := r.Reason + "\n"
+	body := r.Problem()
 	h.Set("Connection", "close")
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", handshake.ProblemType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(r.Status)
-	w.Write([]byte(body))
+	w.Write(body)
 }

@@ -17,10 +17,10 @@ func TestRefusedWrite(t *testing.T) {
 	w.Header().Set("Content-Encoding", "gzip")
 	no.write(w)
 	want := http.Header{
-		"Retry-After": {"1"}, "Connection": {"close"}, "Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"},
-		"Cache-Control": {"no-store"}, "Content-Length": {"11"},
+		"Retry-After": {"1"}, "Connection": {"close"}, "Content-Type": {"application/problem+json"}, "X-Content-Type-Options": {"nosniff"},
+		"Cache-Control": {"no-store"}, "Content-Length": {"72"},
 	}
-	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "going away\n" {
+	if w.Code != http.StatusServiceUnavailable || w.Body.String() != `{"title": "Service Unavailable", "status": 503, "detail": "going away"}`+"\n" {
 		t.Errorf("got %d %q", w.Code, w.Body)
 	}
 	for name, values := range w.Header() {

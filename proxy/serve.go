@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/proxy/handshake"
 )
 
@@ -45,7 +46,7 @@ func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 		no = refuse(http.StatusUpgradeRequired, resultNotHTTP, "a WebSocket handshake is wanted here").with("Upgrade", "websocket")
 	}
 	if no == nil {
-		no = s.relayPlain(rt, w, r, path)
+		no = s.admitPlain(rt, w, r, path)
 	}
 	if no == nil {
 		s.metrics.requests.WithLabelValues(rt.name, resultAccepted).Inc()
@@ -58,10 +59,25 @@ func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	no.write(w)
 }
 
+// admitPlain has the policies of the route judge a plain request, by what they
+// have for such: who may not open a WebSocket may not reach the application in
+// this way either. The Origin is left to the application.
+func (s *Server) admitPlain(rt *route, w http.ResponseWriter, r *http.Request, path string) *refused {
+	host, port, _ := handshake.CanonicalAuthority(r.Host) // it has found a route
+	a, no := s.decide(rt, r, &policy.Request{
+		Plain: true, Method: r.Method, Host: host, Port: port, Path: path, RawQuery: r.URL.RawQuery, Header: r.Header,
+	})
+	if no != nil {
+		return no
+	}
+	defer a.Release()
+	return s.relayPlain(rt, w, r, path, a)
+}
+
 // relayPlain has a request relayed. Where an answer is cut on its way,
 // ReverseProxy panics, by which net/http ends the connection: that is counted
 // in passing.
-func (s *Server) relayPlain(rt *route, w http.ResponseWriter, r *http.Request, path string) *refused {
+func (s *Server) relayPlain(rt *route, w http.ResponseWriter, r *http.Request, path string, a *policy.Admission) *refused {
 	cut := true
 	defer func() {
 		if !cut {
@@ -74,7 +90,7 @@ func (s *Server) relayPlain(rt *route, w http.ResponseWriter, r *http.Request, p
 		s.metrics.requests.WithLabelValues(rt.name, no.result).Inc()
 		s.logRefused(r, rt.name, no)
 	}()
-	no := rt.plain.serve(w, r, path)
+	no := rt.plain.serve(w, r, path, a)
 	cut = false
 	return no
 }
@@ -139,7 +155,7 @@ func canonicalURLPath(path string) (decoded, raw string) {
 func (s *Server) logRefused(r *http.Request, route string, no *refused) {
 	attrs := append(requestAttrs(r), "route", route, "status", no.Status, "reason", no.Reason, "result", no.result)
 	if no.rule != "" {
-		attrs = append(attrs, "policy", no.policy, "rule", no.rule)
+		attrs = append(attrs, "policy", no.policy, "rule", no.rule, "mode", "enforce", "outcome", policy.OutcomeRefused)
 	}
 	if no.Detail != "" {
 		attrs = append(attrs, "detail", clean(no.Detail))

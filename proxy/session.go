@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/proxy/stream"
@@ -15,7 +16,7 @@ import (
 
 // run takes the client's connection from net/http, answers the handshake and
 // relays until both connections are closed. It closes both on every way out.
-func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, up *upgraded) {
+func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded) {
 	c := clientOf(r)
 	raw, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -26,7 +27,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 	// What net/http has read ahead comes before what is left in its hands.
 	buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	early := append(append([]byte(nil), buffered...), c.rest()...)
-	conn := newConnection(s, r, rt, up)
+	conn := newConnection(s, r, rt, a, up)
 	raw.SetDeadline(time.Time{})
 	raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := raw.Write(offer.AppendAccept(nil, up.agreement)); err != nil {
@@ -50,15 +51,16 @@ type connection struct {
 	host, path  string
 	subprotocol string
 	start       time.Time
-	free        func() // gives its place at the listener back
+	free        func()   // gives its place at the listener back
+	release     []func() // give back what its policies count
 }
 
-func newConnection(s *Server, r *http.Request, rt *route, up *upgraded) *connection {
+func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded) *connection {
 	c := clientOf(r)
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	return &connection{
 		server: s, route: rt, upstream: up.server, client: c.client, protocol: r.Proto, host: strings.Clone(clean(r.Host)),
-		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free,
+		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free, release: a.Keep(),
 	}
 }
 
@@ -105,6 +107,9 @@ func (c *connection) ended(result relay.Result, stats [2]relay.Stats) {
 	}
 	c.server.log.Info("connection", attrs...)
 	c.free()
+	for _, release := range c.release {
+		release()
+	}
 }
 
 // attrs are what every log line says of a connection.

@@ -27,7 +27,8 @@ const (
 // upstream's 101 is verified nothing is hijacked and no byte of the client is
 // sent on: whatever fails is answered as HTTP.
 func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
-	rt, offer, no := s.admit(st, r)
+	rt, offer, a, no := s.admit(st, r)
+	defer a.Release()
 	name := routeName(rt)
 	var up *upgraded
 	if no == nil {
@@ -56,37 +57,38 @@ func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 		up.relayRefusal(w, r)
 	default:
 		s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
-		s.run(w, r, rt, offer, up)
+		s.run(w, r, rt, offer, a, up)
 	}
 }
 
-// admit decides whether a client may connect, without asking the upstream.
-func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *refused) {
+// admit decides whether a client may connect, without asking the upstream. What
+// it admits holds places that count, until the admission is released.
+func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *policy.Admission, *refused) {
 	c := clientOf(r)
 	if s.draining.Load() {
-		return nil, nil, goingAway()
+		return nil, nil, nil, goingAway()
 	}
 	if c.early > maxEarly {
-		return nil, nil, tooEarly()
+		return nil, nil, nil, tooEarly()
 	}
 	offer, refusal := handshake.ParseOffer(r)
 	if refusal != nil {
-		return nil, nil, &refused{Refusal: refusal, result: resultMalformed}
+		return nil, nil, nil, &refused{Refusal: refusal, result: resultMalformed}
 	}
 	rt, no := st.route(c, offer.Host, offer.Path)
 	if no != nil {
-		return nil, nil, no
+		return nil, nil, nil, no
 	}
-	d := rt.policy.Admit(policy.Request{
-		Secure: c.secure, Host: offer.Host, Port: offer.Port, Origin: offer.Origin, HasOrigin: offer.HasOrigin,
-		HasCookie: offer.Header["Cookie"] != nil,
+	a, no := s.decide(rt, r, &policy.Request{
+		Method: http.MethodGet, Host: offer.Host, Port: offer.Port, Path: offer.Path, RawQuery: offer.RawQuery,
+		Origin: offer.Origin, HasOrigin: offer.HasOrigin, Header: offer.Header, Subprotocols: offer.Subprotocols,
 	})
-	if !d.Allow {
-		no := refuse(d.Status, resultPolicy, d.Reason)
-		no.policy, no.rule = d.Policy, d.Rule
-		return rt, nil, no
+	if no != nil {
+		return rt, nil, nil, no
 	}
-	return rt, offer, nil
+	a.Edit(offer.Header)
+	offer.RawQuery, offer.Subprotocols = a.Query(), a.Offered()
+	return rt, offer, a, nil
 }
 
 func goingAway() *refused {

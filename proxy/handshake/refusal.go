@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 )
@@ -40,7 +41,15 @@ func (r *Refusal) Error() string {
 	return s
 }
 
-// AppendHTTP1 appends the whole HTTP/1.1 response to dst: a short text body, and Connection: close, since bytes that follow a refused handshake
+// ProblemType is the media type of Problem.
+const ProblemType = "application/problem+json"
+
+// Problem is the body of the answer (RFC 9457): the status, its name and the reason, all of which are ASCII.
+func (r *Refusal) Problem() []byte {
+	return fmt.Appendf(nil, "{\"title\": %q, \"status\": %d, \"detail\": %q}\n", http.StatusText(r.Status), r.Status, r.Reason)
+}
+
+// AppendHTTP1 appends the whole HTTP/1.1 response to dst: a short body, and Connection: close, since bytes that follow a refused handshake
 // must never be read as a second request.
 func (r *Refusal) AppendHTTP1(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
@@ -54,11 +63,11 @@ func (r *Refusal) AppendHTTP1(dst []byte) []byte {
 		}
 		dst = appendField(dst, f[0], f[1])
 	}
-	dst = append(dst, "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(r.Reason)+1), 10)
+	body := r.Problem()
+	dst = append(dst, "Content-Type: "+ProblemType+"\r\nX-Content-Type-Options: nosniff\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	dst = append(dst, "\r\n\r\n"...)
-	dst = append(dst, r.Reason...)
-	return append(dst, '\n')
+	return append(dst, body...)
 }
 
 func refuse(status int, reason, detail string) *Refusal {

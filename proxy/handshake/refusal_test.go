@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -18,11 +19,11 @@ Connection: close
 Sec-WebSocket-Version: 13
 Connection: Upgrade
 Upgrade: websocket
-Content-Type: text/plain; charset=utf-8
+Content-Type: application/problem+json
 X-Content-Type-Options: nosniff
-Content-Length: 32
+Content-Length: 90
 
-WebSocket version not supported`, "\n", "\r\n") + "\n"
+{"title": "Upgrade Required", "status": 426, "detail": "WebSocket version not supported"}`, "\n", "\r\n") + "\n"
 	if got := string(refusal.AppendHTTP1(nil)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -42,7 +43,7 @@ func TestRefusalsAreResponses(t *testing.T) {
 			t.Fatalf("%s: %v in %q", tc.name, err, raw)
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil || string(body) != refusal.Reason+"\n" || br.Buffered() != 0 {
+		if err != nil || !strings.Contains(string(body), `"detail": "`+refusal.Reason+`"`) || !json.Valid(body) || br.Buffered() != 0 {
 			t.Errorf("%s: body %q, %v, %d bytes left", tc.name, body, err, br.Buffered())
 		}
 		if resp.StatusCode != refusal.Status || !resp.Close {

@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Request is what the checks see of a request. None of them changes it.
+type Request struct {
+	Now      time.Time
+	Plain    bool   // no WebSocket handshake
+	Secure   bool   // the client came over TLS
+	Method   string // of a plain request; handshakes are GET whatever they came as
+	Host     string // canonical: lower case, no port; IPv6 with or without brackets
+	Port     string // as the client named it, empty for the scheme's default
+	Path     string // canonical
+	RawQuery string
+
+	Origin    string // the only Origin header's value
+	HasOrigin bool   // there is an Origin header, even an empty one
+	HasCookie bool   // there is a Cookie header
+
+	Header       http.Header // the end-to-end fields
+	Subprotocols []string    // offered, in the client's order
+
+	Address     netip.Addr        // of the client, as trusted proxies tell it
+	Certificate *x509.Certificate // that the client has proved to have; nil without one
+	Route       string
+	Listener    string // its address
+}
+
+// A judge decides about one request. It may note on the admission who the client is and what changes on the way to the upstream.
+type judge func(ctx context.Context, a *Admission) *Refusal
+
+// A Refusal is the answer of a rule that does not let a request pass. Every text is constant or from the configuration.
+type Refusal struct {
+	Status     int           // HTTP status
+	Reason     string        // fit for the client and the log
+	Challenge  string        // WWW-Authenticate, with status 401
+	RetryAfter time.Duration // when it may be worth trying again; 0 to say nothing
+}
+
+// forbidden refuses with 403.
+func forbidden(reason string) *Refusal { return &Refusal{Status: http.StatusForbidden, Reason: reason} }
+
+// A Decision is what one rule said.
+type Decision struct {
+	Rule    int // number among the Rules of the Policy
+	Policy  string
+	Name    string // of the rule
+	Shadow  bool   // it was only to be counted and logged
+	Refusal *Refusal
+}
+
+// Outcome names the decision in logs and metrics: admitted, refused, or would_refuse in shadow mode.
+func (d *Decision) Outcome() string {
+	switch {
+	case d.Refusal == nil:
+		return OutcomeAdmitted
+	case d.Shadow:
+		return OutcomeWouldRefuse
+	}
+	return OutcomeRefused
+}
+
+// The outcomes of a decision.
+const (
+	OutcomeAdmitted    = "admitted"
+	OutcomeRefused     = "refused"
+	OutcomeWouldRefuse = "would_refuse"
+)
+
+// An Admission is the outcome of all checks for one request.
+type Admission struct {
+	*Request
+	Decisions []Decision // in the order in which the rules judged
+	User      string     // who the client is; empty where no rule has found out
+
+	managed []string // header fields that clients may not send
+	changes changes
+	held    []func() // give back what the connection holds
+}
+
+// changes are made to the request on its way to the upstream, once all rules have seen it as it came.
+type changes struct {
+	fields       []string    // header fields to be removed
+	set          [][2]string // and to be set
+	query        []string    // parameters to be removed
+	subprotocols []string    // to be removed
+}
+
+// Rule names one rule of a Policy.
+type Rule struct {
+	Policy, Name string
+	Shadow       bool
+}
+
+// Rules lists the rules in the order in which they judge. A Decision's Rule is an index of it.
+func (p *Policy) Rules() []Rule {
+	all := make([]Rule, len(p.rules))
+	for i, r := range p.rules {
+		all[i] = Rule{r.policy, r.name, r.shadow}
+	}
+	return all
+}
+
+// Admit judges one request. The first enforced rule that refuses it decides, and no other one is asked then. Release must be called at the end
+// of what was admitted; after a refusal there is nothing to release.
+func (p *Policy) Admit(ctx context.Context, r *Request) *Admission {
+	a := &Admission{Request: r, Decisions: make([]Decision, 0, len(p.rules)), managed: p.managed}
+	for i := range p.rules {
+		rule := &p.rules[i]
+		if r.Plain && !checks[rule.check].plain {
+			continue
+		}
+		d := Decision{Rule: i, Policy: rule.policy, Name: rule.name, Shadow: rule.shadow, Refusal: rule.judge(ctx, a)}
+		a.Decisions = append(a.Decisions, d)
+		if d.Refusal != nil && !d.Shadow {
+			a.Release()
+			break
+		}
+	}
+	return a
+}
+
+// Refused returns the decision by which the request was refused, or nil.
+func (a *Admission) Refused() *Decision {
+	if n := len(a.Decisions); n > 0 && a.Decisions[n-1].Refusal != nil && !a.Decisions[n-1].Shadow {
+		return &a.Decisions[n-1]
+	}
+	return nil
+}
+
+// Release gives back what the connection held: places that are counted. It may be called more than once, and for no admission.
+func (a *Admission) Release() {
+	if a == nil {
+		return
+	}
+	for _, release := range a.held {
+		release()
+	}
+	a.held = nil
+}
+
+// Keep returns what Release would have called: it is now the caller's to do so. Who keeps a connection need not keep its admission, which refers
+// to the whole request.
+func (a *Admission) Keep() []func() {
+	held := a.held
+	a.held = nil
+	return held
+}
+
+// hold has release called at the end of the connection.
+func (a *Admission) hold(release func()) { a.held = append(a.held, release) }
+
+// removeField keeps a header field from the upstream.
+func (a *Admission) removeField(name string) { a.changes.fields = append(a.changes.fields, name) }
+
+// setField tells the upstream something. name must be among what the rule manages.
+func (a *Admission) setField(name, value string) {
+	a.changes.set = append(a.changes.set, [2]string{name, value})
+}
+
+// removeQuery keeps a query parameter from the upstream.
+func (a *Admission) removeQuery(name string) { a.changes.query = append(a.changes.query, name) }
+
+// removeSubprotocol keeps an element of the offered subprotocols from the upstream.
+func (a *Admission) removeSubprotocol(element string) {
+	a.changes.subprotocols = append(a.changes.subprotocols, element)
+}
+
+// Edit makes the fields of a client those for the upstream: without the ones that only the gateway may set, then with those that rules set.
+func (a *Admission) Edit(h http.Header) {
+	for _, name := range a.managed {
+		delete(h, name)
+	}
+	for _, name := range a.changes.fields {
+		delete(h, name)
+	}
+	if len(a.changes.query) > 0 {
+		a.cleanReferer(h)
+	}
+	for _, f := range a.changes.set {
+		h[f[0]] = []string{f[1]}
+	}
+}
+
+// cleanReferer takes the parameters that were removed out of the address of the page too.
+func (a *Admission) cleanReferer(h http.Header) {
+	values := h["Referer"]
+	if len(values) == 0 {
+		return
+	}
+	u, err := url.Parse(values[0])
+	if err != nil || len(values) > 1 {
+		delete(h, "Referer")
+		return
+	}
+	u.RawQuery = a.without(u.RawQuery)
+	u.Fragment, u.RawFragment = "", ""
+	h["Referer"] = []string{u.String()}
+}
+
+// Query returns the raw query for the upstream.
+func (a *Admission) Query() string { return a.without(a.RawQuery) }
+
+// without removes parameters from a raw query and leaves the others as they were sent.
+func (a *Admission) without(raw string) string {
+	if len(a.changes.query) == 0 {
+		return raw
+	}
+	kept := make([]string, 0, 8)
+	for part := range strings.SplitSeq(raw, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		if decoded, err := url.QueryUnescape(name); err == nil {
+			name = decoded
+		}
+		if !slices.Contains(a.changes.query, name) {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+// Offered returns the subprotocols for the upstream.
+func (a *Admission) Offered() []string {
+	if len(a.changes.subprotocols) == 0 {
+		return a.Subprotocols
+	}
+	return slices.DeleteFunc(slices.Clone(a.Subprotocols), func(s string) bool { return slices.Contains(a.changes.subprotocols, s) })
+}

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/framegate/framegate/policy"
+)
+
+// maxPolicyFile bounds the files that policies name: keys and schemas.
+const maxPolicyFile = 1 << 20
+
+// env is what policies are compiled with.
+func (cfg *Config) env() *policy.Env {
+	return &policy.Env{File: cfg.policyFile}
+}
+
+// policyFile reads a file that a policy names. Its path goes out from the file
+// in which the policy stands.
+func (cfg *Config) policyFile(name, path string) ([]byte, error) {
+	dir, own := cfg.policyDirs[name]
+	if !own {
+		dir = cfg.dir
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	return readBounded(path, maxPolicyFile)
+}
+
+// readBounded reads a file of at most n bytes. Its errors leave the path to the
+// caller.
+func readBounded(path string, n int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, n+1))
+	if int64(len(data)) > n {
+		return nil, fmt.Errorf("larger than %d bytes", n)
+	}
+	return data, withoutPath(err)
+}
+
+// withoutPath is an error of a file without its name.
+func withoutPath(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// decide has the policies of a route judge a request. It counts and logs what
+// each rule says; a refusal is logged by whoever answers.
+func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
+	c := clientOf(r)
+	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), c.secure, c.client.Addr(), rt.name, c.listener
+	_, q.HasCookie = q.Header["Cookie"]
+	a := rt.policy.Admit(r.Context(), q)
+	for i := range a.Decisions {
+		d := &a.Decisions[i]
+		rt.meters.decided(d)
+		if d.Shadow && d.Refusal != nil {
+			s.log.Info("would refuse", append(requestAttrs(r), "route", rt.name, "status", d.Refusal.Status, "reason", d.Refusal.Reason,
+				"policy", d.Policy, "rule", d.Name, "mode", "shadow", "outcome", d.Outcome())...)
+		}
+	}
+	if d := a.Refused(); d != nil {
+		return nil, refusedBy(d)
+	}
+	return a, nil
+}
+
+// refusedBy is the answer to a request that a rule refused.
+func refusedBy(d *policy.Decision) *refused {
+	no := refuse(d.Refusal.Status, resultPolicy, d.Refusal.Reason)
+	no.policy, no.rule = d.Policy, d.Name
+	if d.Refusal.Challenge != "" {
+		no.with("WWW-Authenticate", d.Refusal.Challenge)
+	}
+	if d.Refusal.RetryAfter > 0 {
+		no.with("Retry-After", retryAfter(d.Refusal.RetryAfter))
+		no.result = resultLimit
+	}
+	return no
+}
+
+// retryAfter is the value of Retry-After: whole seconds, at least as many as
+// there are to wait, and for each client some more, so that they do not all
+// come back at once.
+func retryAfter(wait time.Duration) string {
+	seconds := int64((wait + time.Second - 1) / time.Second)
+	return strconv.FormatInt(seconds+rand.Int64N(seconds+2), 10)
+}

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framegate/framegate/internal/wstest"
+	"github.com/framegate/framegate/policy"
+)
+
+// A refusal says which rule refused, in the answer's status, one log line and one counter; what a policy in shadow mode would have refused
+// passes, and is counted and logged as such.
+func TestDecisionsAreToldOnce(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startGateway(t, oneRoute("ws://"+up.Addr(), ", policies: [trial, browsers]")+`policies:
+  trial: {mode: shadow, origin: {allow: ["https://other.example"]}}
+  browsers: {origin: {allow: ["https://app.example.com"]}}
+`)
+	c := wstest.Dial(t, g.addr)
+	c.Send(wstest.HS0("/").With("Origin", "https://evil.example").Bytes())
+	resp := c.Response()
+	if resp.Status != 403 || resp.Get("Content-Type") != "application/problem+json" || !strings.Contains(string(resp.Body), `"detail": "origin not allowed"`) {
+		t.Errorf("got %q %q", resp.Line, resp.Body)
+	}
+	open := wstest.Dial(t, g.addr)
+	open.Send(wstest.HS0("/").With("Origin", "https://app.example.com").Bytes())
+	if resp := open.Response(); resp.Status != 101 {
+		t.Errorf("got %q, want 101", resp.Line)
+	}
+	s := g.metrics.series(t)
+	for labels, want := range map[string]float64{
+		"outcome=would_refuse,policy=trial,route=app,rule=origin": 2,
+		"outcome=admitted,policy=trial,route=app,rule=origin":     0,
+		"outcome=refused,policy=browsers,route=app,rule=origin":   1,
+		"outcome=admitted,policy=browsers,route=app,rule=origin":  1,
+	} {
+		if got, ok := s["framegate_decisions_total{"+labels+"}"]; !ok || got != want {
+			t.Errorf("%s is %v, %t, want %v", labels, got, ok, want)
+		}
+	}
+	if lines := g.log.lines(t, "would refuse"); len(lines) != 2 || lines[0]["rule"] != "origin" || lines[0]["mode"] != "shadow" || lines[0]["policy"] != "trial" {
+		t.Errorf("the log says %v", lines)
+	}
+	if lines := g.log.lines(t, "refused"); len(lines) != 1 || lines[0]["mode"] != "enforce" || lines[0]["outcome"] != policy.OutcomeRefused {
+		t.Errorf("the log says %v", lines)
+	}
+}
+
+// Files that policies name are found beside the file that the policy stands in, and are bounded.
+func TestPolicyFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sub := filepath.Join(dir, "policies")
+	if err := os.Mkdir(sub, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{filepath.Join(dir, "k"): "main", filepath.Join(sub, "k"): "own", filepath.Join(dir, "large"): strings.Repeat("x", maxPolicyFile+1)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := &Config{dir: dir, policyDirs: map[string]string{"own": sub}}
+	for _, row := range []struct{ policy, path, want, fault string }{
+		{"main", "k", "main", ""},
+		{"own", "k", "own", ""},
+		{"own", filepath.Join(dir, "k"), "main", ""},
+		{"main", "policies/k", "own", ""},
+		{"main", "absent", "", "no such file"},
+		{"main", "large", "", "larger than 1048576 bytes"},
+		{"main", "policies", "", "is a directory"},
+	} {
+		data, err := cfg.policyFile(row.policy, row.path)
+		if row.fault == "" && (err != nil || string(data) != row.want) {
+			t.Errorf("%s %s: got %q, %v", row.policy, row.path, data, err)
+		}
+		if row.fault != "" && (err == nil || !strings.Contains(err.Error(), row.fault) || strings.Contains(err.Error(), dir)) {
+			t.Errorf("%s %s: got %v, want ...%s, without the path", row.policy, row.path, err, row.fault)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 200 {
+		for wait, least := range map[time.Duration]int{time.Millisecond: 1, time.Second: 1, 1500 * time.Millisecond: 2, time.Minute: 60} {
+			text := retryAfter(wait)
+			seen[text] = true
+			if n, err := strconv.Atoi(text); err != nil || n < least || n > 2*least+1 {
+				t.Errorf("%v: %s", wait, text)
+			}
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("only %d different values", len(seen))
+	}
+}
