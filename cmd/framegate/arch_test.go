@@ -44,7 +44,8 @@ func archImports() map[string][]string {
 		"proxy/upstream":  {"policy", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake"},
 		"tlsmgr":          {"policy", "ratelimit"},
 		"ratelimit":       {"policy"},
-		"policy":          {},
+		"policy":          {"policy/jwt"},
+		"policy/jwt":      {},
 	}
 }
 
@@ -64,6 +65,7 @@ func archPure() map[string][]string {
 		"proxy/frame":     {},
 		"proxy/handshake": {"net/http"}, // for the Request that it parses
 		"proxy/relay":     {},
+		"policy/jwt":      {"context"}, // which it hands to Keys
 	}
 }
 
@@ -303,7 +305,11 @@ func TestArchitectureRules(t *testing.T) {
 		{"proxy/frame/x.go", importing("fg/proxy/relay"), "must not import proxy/relay"},
 		{"proxy/upstream/x.go", importing("fg/proxy/frame", "fg/tlsmgr"), ""},
 		{"proxy/upstream/x.go", importing("fg/proxy/relay"), "must not import proxy/relay"},
+		{"policy/x.go", importing("fg/policy/jwt"), ""},
 		{"policy/x.go", importing("fg/ratelimit"), "must not import ratelimit"},
+		{"policy/jwt/x.go", importing("fg/policy"), "must not import policy"},
+		{"policy/jwt/x.go", importing("context", "crypto/rsa"), ""},
+		{"policy/jwt/x.go", importing("os"), "must not import os"},
 		{"ratelimit/x.go", importing("fg/policy"), ""},
 		{"ratelimit/x.go", importing("fg/tlsmgr"), "must not import tlsmgr"},
 		{"tlsmgr/x.go", importing("fg/internal/wstest"), "only tests may import"},
