@@ -82,6 +82,7 @@ type Admission struct {
 	Decisions []Decision // in the order in which the rules judged
 	User      string     // who the client is; empty where no rule has found out
 
+	refused int      // index of Decisions; -1 for none
 	managed []string // header fields that clients may not send
 	changes changes
 	held    []func() // give back what the connection holds
@@ -112,8 +113,13 @@ func (p *Policy) Rules() []Rule {
 
 // Admit judges one request. The first enforced rule that refuses it decides, and no other one is asked then. Release must be called at the end
 // of what was admitted; after a refusal there is nothing to release.
-func (p *Policy) Admit(ctx context.Context, r *Request) *Admission {
-	a := &Admission{Request: r, Decisions: make([]Decision, 0, len(p.rules)), managed: p.managed}
+func (p *Policy) Admit(ctx context.Context, r *Request) *Admission { return p.judge(ctx, r, false) }
+
+// Explain judges one request by every rule, also by those that Admit would not ask any more.
+func (p *Policy) Explain(ctx context.Context, r *Request) *Admission { return p.judge(ctx, r, true) }
+
+func (p *Policy) judge(ctx context.Context, r *Request, all bool) *Admission {
+	a := &Admission{Request: r, Decisions: make([]Decision, 0, len(p.rules)), managed: p.managed, refused: -1}
 	for i := range p.rules {
 		rule := &p.rules[i]
 		if r.Plain && !checks[rule.check].plain {
@@ -121,20 +127,28 @@ func (p *Policy) Admit(ctx context.Context, r *Request) *Admission {
 		}
 		d := Decision{Rule: i, Policy: rule.policy, Name: rule.name, Shadow: rule.shadow, Refusal: rule.judge(ctx, a)}
 		a.Decisions = append(a.Decisions, d)
-		if d.Refusal != nil && !d.Shadow {
-			a.Release()
+		if d.Refusal == nil || d.Shadow {
+			continue
+		}
+		if a.refused < 0 {
+			a.refused = len(a.Decisions) - 1
+		}
+		if !all {
 			break
 		}
+	}
+	if a.refused >= 0 {
+		a.Release()
 	}
 	return a
 }
 
 // Refused returns the decision by which the request was refused, or nil.
 func (a *Admission) Refused() *Decision {
-	if n := len(a.Decisions); n > 0 && a.Decisions[n-1].Refusal != nil && !a.Decisions[n-1].Shadow {
-		return &a.Decisions[n-1]
+	if a.refused < 0 {
+		return nil
 	}
-	return nil
+	return &a.Decisions[a.refused]
 }
 
 // Release gives back what the connection held: places that are counted. It may be called more than once, and for no admission.

@@ -52,6 +52,22 @@ func TestAdmitStopsAtTheFirstRefusal(t *testing.T) {
 	}
 }
 
+// An explanation has what every rule says, and the same outcome.
+func TestExplainAsksEveryRule(t *testing.T) {
+	p := policyOf(
+		rule{policy: "a", name: "one", judge: fixed(forbidden("first"))},
+		rule{policy: "b", name: "two", judge: fixed(nil)},
+		rule{policy: "c", name: "three", judge: fixed(forbidden("second"))},
+	)
+	a := p.Explain(t.Context(), &Request{})
+	if d := a.Refused(); len(a.Decisions) != 3 || d == nil || d.Name != "one" {
+		t.Errorf("got %+v, refused by %+v", a.Decisions, d)
+	}
+	if a := policyOf(rule{judge: fixed(nil)}).Explain(t.Context(), &Request{}); a.Refused() != nil {
+		t.Errorf("refused by %+v", a.Refused())
+	}
+}
+
 // A refusal at the end in shadow mode is none.
 func TestShadowAdmits(t *testing.T) {
 	a := policyOf(rule{judge: fixed(forbidden("no")), shadow: true}).Admit(t.Context(), &Request{})

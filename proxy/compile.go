@@ -28,6 +28,9 @@ type site struct {
 	router router
 	pools  map[string]*upstream.Pool
 	hosts  []string // of all routes
+	routes []*route // in the order of the configuration
+
+	policies *policy.Set
 }
 
 // compile validates cfg whole and returns its compiled form. It starts nothing.
@@ -42,7 +45,7 @@ func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *sit
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
 	}
-	policies := policy.Compile(cfg.Policies, env, prefixed("policies", report))
+	s.policies = policy.Compile(cfg.Policies, env, prefixed("policies", report))
 
 	routes := map[string]int{}
 	usedPools, usedPolicies := map[string]bool{}, map[string]bool{}
@@ -53,7 +56,8 @@ func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *sit
 			at("name", "route %q is defined twice, first as routes[%d]", c.Name, first)
 		}
 		routes[c.Name] = i
-		rt := s.compileRoute(c, cfg, policies, at)
+		rt := s.compileRoute(c, cfg, at)
+		s.routes = append(s.routes, rt)
 		if m != nil {
 			rt.meters = m.route(c.Name, rt.policy, &rt.limits.Codes)
 		}
@@ -122,7 +126,7 @@ func compileAdmin(c AdminConfig, report Report) {
 	}
 }
 
-func (s *site) compileRoute(c *RouteConfig, cfg *Config, policies *policy.Set, report Report) *route {
+func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 	rt := &route{name: c.Name, denyHTTP: c.HTTP == "deny", deflate: c.Compression != "off"}
 	if c.Name == noRoute {
 		report("name", "%q stands for no route in the metrics, want another name", c.Name)
@@ -131,7 +135,7 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, policies *policy.Set, r
 		unknown(report, "upstream", "upstream", c.Upstream, slices.Sorted(maps.Keys(cfg.Upstreams)))
 	}
 	rt.pool = s.pools[c.Upstream]
-	rt.policy = policies.Route(c.Policies, report)
+	rt.policy = s.policies.Route(c.Policies, report)
 	rt.limits = compileLimits(c, rt.policy, report)
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)

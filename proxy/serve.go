@@ -43,7 +43,7 @@ func (s *Server) contain(r *http.Request) {
 func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	rt, path, no := st.routePlain(r)
 	if no == nil && rt.denyHTTP {
-		no = refuse(http.StatusUpgradeRequired, resultNotHTTP, "a WebSocket handshake is wanted here").with("Upgrade", "websocket")
+		no = httpDenied()
 	}
 	if no == nil {
 		no = s.admitPlain(rt, w, r, path)
@@ -59,14 +59,16 @@ func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	no.write(w)
 }
 
+// httpDenied answers plain requests where only handshakes are wanted.
+func httpDenied() *refused {
+	return refuse(http.StatusUpgradeRequired, resultNotHTTP, "a WebSocket handshake is wanted here").with("Upgrade", "websocket")
+}
+
 // admitPlain has the policies of the route judge a plain request, by what they
 // have for such: who may not open a WebSocket may not reach the application in
 // this way either. The Origin is left to the application.
 func (s *Server) admitPlain(rt *route, w http.ResponseWriter, r *http.Request, path string) *refused {
-	host, port, _ := handshake.CanonicalAuthority(r.Host) // it has found a route
-	a, no := s.decide(rt, r, &policy.Request{
-		Plain: true, Method: r.Method, Host: host, Port: port, Path: path, RawQuery: r.URL.RawQuery, Header: r.Header,
-	})
+	a, no := s.decide(rt, r, plainRequestOf(r, path))
 	if no != nil {
 		return no
 	}
@@ -97,27 +99,43 @@ func (s *Server) relayPlain(rt *route, w http.ResponseWriter, r *http.Request, p
 
 // routePlain finds the route and the canonical path of a plain request.
 func (st *site) routePlain(r *http.Request) (*route, string, *refused) {
-	if r.Method == http.MethodTrace {
-		return nil, "", refuse(http.StatusMethodNotAllowed, resultMalformed, "method not allowed").with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	}
-	for name := range r.Header {
-		if strings.ContainsAny(name, "_") {
-			return nil, "", refuse(http.StatusBadRequest, resultMalformed, "malformed request")
-		}
-	}
-	if r.Header.Get("Early-Data") == "1" {
-		return nil, "", refuse(http.StatusTooEarly, resultMalformed, "early data not accepted")
-	}
-	host, ok := handshake.CanonicalHost(r.Host)
-	if !ok {
-		return nil, "", refuse(http.StatusBadRequest, resultMalformed, "malformed host")
-	}
-	path, refusal := handshake.CanonicalPath(r.URL)
-	if refusal != nil {
-		return nil, "", &refused{Refusal: refusal, result: resultMalformed}
+	host, path, no := readPlain(r)
+	if no != nil {
+		return nil, "", no
 	}
 	rt, no := st.route(clientOf(r), host, path)
 	return rt, path, no
+}
+
+// plainRequestOf is what policies see of a plain request that readPlain has
+// passed.
+func plainRequestOf(r *http.Request, path string) *policy.Request {
+	host, port, _ := handshake.CanonicalAuthority(r.Host)
+	return &policy.Request{Plain: true, Method: r.Method, Host: host, Port: port, Path: path, RawQuery: r.URL.RawQuery, Header: r.Header}
+}
+
+// readPlain returns the canonical host and path of a plain request.
+func readPlain(r *http.Request) (host, path string, no *refused) {
+	if r.Method == http.MethodTrace {
+		return "", "", refuse(http.StatusMethodNotAllowed, resultMalformed, "method not allowed").with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	for name := range r.Header {
+		if strings.ContainsAny(name, "_") {
+			return "", "", refuse(http.StatusBadRequest, resultMalformed, "malformed request")
+		}
+	}
+	if r.Header.Get("Early-Data") == "1" {
+		return "", "", refuse(http.StatusTooEarly, resultMalformed, "early data not accepted")
+	}
+	host, ok := handshake.CanonicalHost(r.Host)
+	if !ok {
+		return "", "", refuse(http.StatusBadRequest, resultMalformed, "malformed host")
+	}
+	path, refusal := handshake.CanonicalPath(r.URL)
+	if refusal != nil {
+		return "", "", &refused{Refusal: refusal, result: resultMalformed}
+	}
+	return host, path, nil
 }
 
 // route finds the route of a canonical host and path. On TLS the name that the

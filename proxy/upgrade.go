@@ -79,16 +79,21 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *po
 	if no != nil {
 		return nil, nil, nil, no
 	}
-	a, no := s.decide(rt, r, &policy.Request{
-		Method: http.MethodGet, Host: offer.Host, Port: offer.Port, Path: offer.Path, RawQuery: offer.RawQuery,
-		Origin: offer.Origin, HasOrigin: offer.HasOrigin, Header: offer.Header, Subprotocols: offer.Subprotocols,
-	})
+	a, no := s.decide(rt, r, requestOf(offer))
 	if no != nil {
 		return rt, nil, nil, no
 	}
 	a.Edit(offer.Header)
 	offer.RawQuery, offer.Subprotocols = a.Query(), a.Offered()
 	return rt, offer, a, nil
+}
+
+// requestOf is what policies see of a handshake.
+func requestOf(o *handshake.Offer) *policy.Request {
+	return &policy.Request{
+		Method: http.MethodGet, Host: o.Host, Port: o.Port, Path: o.Path, RawQuery: o.RawQuery,
+		Origin: o.Origin, HasOrigin: o.HasOrigin, Header: o.Header, Subprotocols: o.Subprotocols,
+	}
 }
 
 func goingAway() *refused {

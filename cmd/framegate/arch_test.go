@@ -31,8 +31,9 @@ const archModule = "github.com/framegate/framegate/"
 // what is pure, and nothing imports proxy but cmd.
 func archImports() map[string][]string {
 	return map[string][]string{
-		"cmd/framegate":      {"cmd/framegate/demo", "policy", "proxy", "ratelimit", "tlsmgr"},
-		"cmd/framegate/demo": {},
+		"cmd/framegate":            {"cmd/framegate/demo", "cmd/framegate/policytest", "policy", "proxy", "ratelimit", "tlsmgr"},
+		"cmd/framegate/demo":       {},
+		"cmd/framegate/policytest": {"policy", "proxy"},
 		"proxy": {
 			"policy", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake", "proxy/reactor", "proxy/relay", "proxy/stream", "proxy/upstream",
 		},

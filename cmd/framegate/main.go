@@ -48,7 +48,7 @@ func execute(args []string) int {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), checkCommand(), demoCommand(), proxyCommand(), healthcheckCommand(), schemaCommand(), trustCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), demoCommand(), proxyCommand(), healthcheckCommand(), policyCommand(), schemaCommand(), trustCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.Execute()
 	if err == nil {
