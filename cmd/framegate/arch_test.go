@@ -45,9 +45,12 @@ func archImports() map[string][]string {
 		"proxy/upstream":   {"policy", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake"},
 		"tlsmgr":           {"policy", "ratelimit"},
 		"ratelimit":        {"policy"},
-		"policy":           {"policy/condition", "policy/jwt"},
+		"policy":           {"policy/condition", "policy/jwt", "policy/message"},
 		"policy/condition": {},
 		"policy/jwt":       {},
+		"policy/message":   {"policy/condition", "policy/pattern", "policy/schema", "ratelimit"},
+		"policy/pattern":   {},
+		"policy/schema":    {"policy/pattern"},
 	}
 }
 
@@ -68,6 +71,9 @@ func archPure() map[string][]string {
 		"proxy/handshake": {"net/http"}, // for the Request that it parses
 		"proxy/relay":     {},
 		"policy/jwt":      {"context"}, // which it hands to Keys
+		"policy/message":  {},
+		"policy/pattern":  {},
+		"policy/schema":   {},
 	}
 }
 
@@ -314,6 +320,10 @@ func TestArchitectureRules(t *testing.T) {
 		{"policy/jwt/x.go", importing("fg/policy"), "must not import policy"},
 		{"policy/jwt/x.go", importing("context", "crypto/rsa"), ""},
 		{"policy/jwt/x.go", importing("os"), "must not import os"},
+		{"policy/message/x.go", importing("fg/policy/schema", "fg/policy/pattern", "fg/policy/condition", "fg/ratelimit"), ""},
+		{"policy/message/x.go", importing("fg/policy"), "must not import policy"},
+		{"policy/message/x.go", importing("os"), "must not import os"},
+		{"policy/schema/x.go", importing("fg/policy/message"), "must not import policy/message"},
 		{"ratelimit/x.go", importing("fg/policy"), ""},
 		{"ratelimit/x.go", importing("fg/tlsmgr"), "must not import tlsmgr"},
 		{"tlsmgr/x.go", importing("fg/internal/wstest"), "only tests may import"},

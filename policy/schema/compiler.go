@@ -16,7 +16,7 @@ import (
 
 const (
 	maxFile  = 1 << 20 // bytes of one schema file
-	maxNodes = 5_000   // schemas that one schema holds or refers to
+	maxNodes = 3_000   // schemas that one schema holds or refers to
 	maxChain = 64      // schemas that are applied to the same value one inside the other
 
 	// base is where the files seem to be. Nothing is ever read from there.
