@@ -39,12 +39,12 @@ func scalarText(value any) (string, bool) {
 	return "", false
 }
 
-// parseClaims parses the payload of a token and the registered claims in it (RFC 7519, section 4.1). Of those a wrong type is malformed, and
+// parseClaims parses the payload of a token and the registered claims in it (RFC 7519, section 4.1). Those of a wrong type are malformed, and
 // exp, iss and aud are required.
 func parseClaims(payload []byte) (*Claims, error) {
-	all, err := decodeObject(payload)
+	all, err := decodeObject(payload, len(payload))
 	if err != nil {
-		return nil, ErrMalformed
+		return nil, ErrClaims
 	}
 	r := claimReader{all: all}
 	c := &Claims{
@@ -53,7 +53,7 @@ func parseClaims(payload []byte) (*Claims, error) {
 	}
 	switch {
 	case r.malformed:
-		return nil, ErrMalformed
+		return nil, ErrClaims
 	case !r.has("iss") || !r.has("aud") || !r.has("exp"):
 		return nil, ErrClaimMissing
 	}

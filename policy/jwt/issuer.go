@@ -40,7 +40,7 @@ func Verify(ctx context.Context, issuers []*Issuer, token string, now time.Time)
 	}
 	// The keys at hand come first: an issuer that fetches its keys, perhaps slowly, is only asked for a kid that nobody has.
 	tried := make([]*KeySet, len(issuers))
-	var refusal error
+	refusal := ErrAlgorithm // of no issuer: none allows it
 	for n, i := range issuers {
 		c, set, err := i.verify(ctx, t, "", nil, now)
 		if err == nil {

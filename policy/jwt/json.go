@@ -22,13 +22,13 @@ var errJSON = errors.New("not one strict JSON object")
 
 // decodeObject decodes one JSON object by the strict reading (RFC 7493, section 2): no name twice, also not by another spelling of its escapes,
 // no lone surrogate, valid UTF-8, nothing behind it. The values are nil, bool, string, int64 (of a number that is written as an integer and
-// safe), float64 (of every other one, always finite), []any and map[string]any.
-func decodeObject(data []byte) (map[string]any, error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(data)) // of which the decoder reads without copying
+// safe), float64 (of every other one, always finite), []any and map[string]any. There may be most of them, those in others counted.
+func decodeObject(data []byte, most int) (map[string]any, error) {
+	d := decoder{jsontext.NewDecoder(bytes.NewBuffer(data)), most + 1} // which reads a Buffer without copying
 	if d.PeekKind() != '{' {
 		return nil, errJSON
 	}
-	value, err := decodeValue(d)
+	value, err := d.value()
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +38,14 @@ func decodeObject(data []byte) (map[string]any, error) {
 	return value.(map[string]any), nil
 }
 
-func decodeValue(d *jsontext.Decoder) (any, error) {
+type decoder struct {
+	*jsontext.Decoder
+	left int // values that may come
+}
+
+func (d *decoder) value() (any, error) {
 	t, err := d.ReadToken()
-	if err != nil || d.StackDepth() > maxDepth {
+	if d.left--; err != nil || d.left < 0 || d.StackDepth() > maxDepth {
 		return nil, errJSON
 	}
 	switch t.Kind() {
@@ -51,14 +56,14 @@ func decodeValue(d *jsontext.Decoder) (any, error) {
 	case '0':
 		return decodeNumber(t.String())
 	case '{':
-		return decodeMembers(d)
+		return d.members()
 	case '[':
-		return decodeElements(d)
+		return d.elements()
 	}
 	return nil, nil // null: what closes is read by its opener
 }
 
-func decodeMembers(d *jsontext.Decoder) (any, error) {
+func (d *decoder) members() (any, error) {
 	members := make(map[string]any)
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
@@ -66,7 +71,7 @@ func decodeMembers(d *jsontext.Decoder) (any, error) {
 			return nil, errJSON
 		}
 		key := name.String()
-		if members[key], err = decodeValue(d); err != nil {
+		if members[key], err = d.value(); err != nil {
 			return nil, err
 		}
 	}
@@ -74,10 +79,10 @@ func decodeMembers(d *jsontext.Decoder) (any, error) {
 	return members, err
 }
 
-func decodeElements(d *jsontext.Decoder) (any, error) {
+func (d *decoder) elements() (any, error) {
 	elements := []any{}
 	for d.PeekKind() != ']' {
-		value, err := decodeValue(d)
+		value, err := d.value()
 		if err != nil {
 			return nil, err
 		}

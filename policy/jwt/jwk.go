@@ -115,6 +115,7 @@ func (s *KeySet) dropDuplicates() []error {
 // Why a key is not used.
 var (
 	errKeyMalformed = errors.New("malformed key")
+	errKeyMembers   = errors.New("its members make no key, want RSA of up to 4096 bits, EC on P-256, P-384 or P-521, or OKP on Ed25519")
 	errKeyType      = errors.New("unknown key type, want RSA, EC or OKP")
 	errKeyPurpose   = errors.New("not a key for signatures, want use sig and key_ops with verify where they are given")
 	errKeySymmetric = errors.New("a symmetric key, want public keys only")
@@ -123,7 +124,7 @@ var (
 
 // parsePublicKey parses one element of a set. The key has its kid even if there is an error, if it can be had.
 func parsePublicKey(raw []byte) (key, error) {
-	members, err := decodeObject(raw)
+	members, err := decodeObject(raw, len(raw))
 	if err != nil {
 		return key{}, errKeyMalformed
 	}
@@ -155,7 +156,7 @@ func parseKey(raw []byte, members map[string]any) (key, error) {
 	}
 	var jwk jose.JSONWebKey
 	if jwk.UnmarshalJSON(raw) != nil {
-		return k, errKeyMalformed
+		return k, errKeyMembers
 	}
 	if err := checkMaterial(jwk.Key); err != nil {
 		return k, err

@@ -22,6 +22,7 @@ var (
 	ErrUnknownKey   = errors.New("token key unknown")
 	ErrSignature    = errors.New("token signature invalid")
 	ErrUnavailable  = errors.New("token keys unavailable") // not the token's fault: no key can be had now, a server says 503
+	ErrClaims       = errors.New("token claims malformed")
 	ErrType         = errors.New("token type not allowed")
 	ErrIssuer       = errors.New("token issuer not allowed")
 	ErrAudience     = errors.New("token audience not allowed")
@@ -34,11 +35,11 @@ var (
 
 // progress lists the errors in the order of how far a token came that has them.
 var progress = []error{
-	ErrMalformed, ErrAlgorithm, ErrUnknownKey, ErrSignature, ErrUnavailable, ErrType, ErrIssuer, ErrAudience, ErrExpired, ErrNotYetValid,
+	ErrMalformed, ErrAlgorithm, ErrUnknownKey, ErrSignature, ErrUnavailable, ErrClaims, ErrType, ErrIssuer, ErrAudience, ErrExpired, ErrNotYetValid,
 	ErrLifetime, ErrClaimMissing, ErrClaimRefused,
 }
 
-// further returns the error of the token's best attempt, of which the first may be nil.
+// further returns the error of the token's best attempt, of which one may be nil.
 func further(a, b error) error {
 	if slices.Index(progress, b) > slices.Index(progress, a) {
 		return b

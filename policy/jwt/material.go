@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	minRSABits   = 2048    // RFC 7518, sections 3.3 and 3.5
-	maxRSABits   = 8 << 10 // more only costs time
-	minSecretLen = 32      // of HS256: RFC 7518, section 3.2
+	minRSABits   = 2048 // RFC 7518, sections 3.3 and 3.5
+	maxRSABits   = 4096 // go-jose takes no more
+	minSecretLen = 32   // of HS256: RFC 7518, section 3.2
 )
 
 // checkMaterial says why a key is too weak or of a kind that no algorithm fits, whatever form it came in.

@@ -110,3 +110,10 @@ var now = time.Unix(1_800_000_000, 500e6)
 
 // stamp is a NumericDate that is this many seconds after the whole second of now.
 func stamp(seconds int64) string { return big.NewInt(now.Unix() + seconds).String() }
+
+// jwkText is the text of a JWK.
+func jwkText(t testing.TB, public any) string {
+	t.Helper()
+	data, _ := json.Marshal(jwk(t, public, nil))
+	return string(data)
+}

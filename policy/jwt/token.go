@@ -11,8 +11,9 @@ const (
 	// MaxToken is the size of the largest token that is looked at, in bytes.
 	MaxToken = 8 << 10
 
-	// maxHeader bounds what is parsed before the signature is checked, in bytes of JSON.
-	maxHeader = 2 << 10
+	// These bound what is parsed before the signature is checked: bytes of JSON, and values in it.
+	maxHeader       = 2 << 10
+	maxHeaderValues = 32
 )
 
 // refusedMembers are the names that no header may have: they bring a key or say where one is (RFC 7515, sections 4.1.2, 4.1.3, 4.1.5 and
@@ -80,7 +81,7 @@ func parseHeader(part string) (*token, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	members, err := decodeObject(data)
+	members, err := decodeObject(data, maxHeaderValues)
 	if err != nil {
 		return nil, ErrMalformed
 	}

@@ -81,7 +81,7 @@ func vectorKeys(group vectorGroup) *KeySet {
 func parseSecrets(raws []json.RawMessage) (*KeySet, error) {
 	s := &KeySet{}
 	for _, raw := range raws {
-		members, err := decodeObject(raw)
+		members, err := decodeObject(raw, len(raw))
 		if err != nil || members["kty"] != "oct" {
 			return nil, errKeyType
 		}
