@@ -150,11 +150,12 @@ func TestRateMarshalText(t *testing.T) {
 	}
 }
 
-// What is accepted comes back equal, and is a limit.
+// What is accepted comes back equal, is a limit, and fits the schema.
 func FuzzRate(f *testing.F) {
 	for _, seed := range []string{"50/s burst 100", "10/m burst 5", "7/h", "0/s", "1000000000/h", "-1/s", "5/s burst 0", "5"} {
 		f.Add(seed)
 	}
+	pattern := schemaPattern(f, Rate{}.JSONSchema())
 	f.Fuzz(func(t *testing.T, text string) {
 		var r Rate
 		if err := r.UnmarshalText([]byte(text)); err != nil {
@@ -163,8 +164,8 @@ func FuzzRate(f *testing.F) {
 			}
 			return
 		}
-		if !r.valid() {
-			t.Errorf("%q gives %+v, which is no limit", text, r)
+		if !r.valid() || !pattern.MatchString(text) {
+			t.Errorf("%q gives %+v, which is no limit, or against the schema", text, r)
 		}
 		again, err := r.MarshalText()
 		var back Rate
