@@ -43,20 +43,78 @@ func (b *Bucket) AllowN(now time.Time, n int) bool {
 	return b.limiter.AllowN(b.at(now), n)
 }
 
+// TakeN is AllowN that also says how long after now it may succeed, if nobody else takes the tokens: 0 if it did now, Never for more than the
+// burst and for a negative n.
+func (b *Bucket) TakeN(now time.Time, n int) (ok bool, wait time.Duration) {
+	switch {
+	case n < 0:
+		return false, Never
+	case n == 0:
+		return true, 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.limiter.AllowN(b.at(now), n) {
+		return true, 0
+	}
+	return false, b.wait(now, n)
+}
+
 // RetryAfter is how long after now Allow will admit, if nobody else takes the token: 0 if it does now. It takes no token.
 func (b *Bucket) RetryAfter(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.rate.PerSecond == 0 {
+	return b.wait(now, 1)
+}
+
+// SetRate changes the rate from now on. What was taken stays taken: a bucket keeps its tokens, up to the new burst, and only one that was full
+// is full again.
+func (b *Bucket) SetRate(now time.Time, r Rate) {
+	if !r.valid() {
+		r = Rate{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r == b.rate {
+		return
+	}
+	at := b.at(now)
+	if b.missing(at, b.rate.Burst) <= 0 {
+		b.limiter = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
+	} else {
+		b.limiter.SetLimitAt(at, rate.Limit(r.PerSecond))
+		b.limiter.SetBurstAt(at, r.Burst)
+	}
+	b.rate = r
+}
+
+// idleAt is when b will be full, if nobody takes tokens until then: from then on it is as good as a new one. It is a zero time for a bucket
+// that nobody has used.
+func (b *Bucket) idleAt() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last.IsZero() || b.rate.Burst == 0 {
+		return time.Time{}
+	}
+	return b.last.Add(b.rate.timeFor(b.missing(b.last, b.rate.Burst)))
+}
+
+// wait is how long after now there will be n tokens, n > 0. b.mu is held.
+func (b *Bucket) wait(now time.Time, n int) time.Duration {
+	if n > b.rate.Burst {
 		return Never
 	}
 	at := b.at(now)
-	missing := 1 - b.limiter.TokensAt(at)
+	missing := b.missing(at, n)
 	if missing <= 0 {
 		return 0
 	}
-	wait := math.Ceil(missing / b.rate.PerSecond * float64(time.Second))
-	return at.Sub(now) + time.Duration(wait)
+	return at.Sub(now) + b.rate.timeFor(missing)
+}
+
+// missing is how many of n tokens are not there. b.mu is held.
+func (b *Bucket) missing(at time.Time, n int) float64 {
+	return float64(n) - b.limiter.TokensAt(at)
 }
 
 // at keeps time from running backwards. b.mu is held.

@@ -99,6 +99,86 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// TakeN is AllowN with RetryAfter for any number.
+func TestTakeN(t *testing.T) {
+	b := NewBucket(Rate{100, 10})
+	for i, s := range []struct {
+		at   time.Duration
+		n    int
+		ok   bool
+		wait time.Duration
+	}{
+		{0, 11, false, Never}, {0, -1, false, Never}, {0, math.MinInt, false, Never}, {0, math.MaxInt, false, Never},
+		{0, 0, true, 0}, {0, 10, true, 0}, {0, 0, true, 0}, {0, 1, false, 10 * ms}, {0, 10, false, 100 * ms},
+		{50 * ms, 10, false, 50 * ms}, {50 * ms, 5, true, 0}, {0, 5, false, 100 * ms}, {150 * ms, 10, true, 0},
+	} {
+		if ok, wait := b.TakeN(epoch.Add(s.at), s.n); ok != s.ok || wait != s.wait {
+			t.Errorf("step %d: TakeN(%v, %d) = %t, %v, want %t, %v", i, s.at, s.n, ok, wait, s.ok, s.wait)
+		}
+	}
+	if ok, wait := NewBucket(Rate{}).TakeN(epoch, 1); ok || wait != Never {
+		t.Errorf("a bucket that admits nothing: %t, wait %v", ok, wait)
+	}
+	slow := NewBucket(Rate{1.0 / 3600, MaxEvents})
+	slow.AllowN(epoch, MaxEvents)
+	if ok, wait := slow.TakeN(epoch, MaxEvents); ok || wait < 1000*time.Hour || wait == Never {
+		t.Errorf("in 114,000 years: %t, wait %v", ok, wait)
+	}
+}
+
+func TestSetRate(t *testing.T) {
+	const second = time.Second
+	for name, test := range map[string]struct {
+		before, after Rate
+		taken         int
+		at            time.Duration // of the change
+		steps         []step
+	}{
+		"full stays full":       {Rate{10, 2}, Rate{10, 5}, 0, 0, []step{{0, 5, true}, {0, 1, false}}},
+		"full again is full":    {Rate{10, 2}, Rate{10, 5}, 2, second, []step{{second, 5, true}, {second, 1, false}}},
+		"taken stays taken":     {Rate{10, 2}, Rate{10, 5}, 2, 0, []step{{0, 1, false}, {100 * ms, 1, true}, {600 * ms, 5, true}}},
+		"no more than it holds": {Rate{10, 9}, Rate{10, 2}, 1, 0, []step{{0, 2, true}, {0, 1, false}, {second, 3, false}, {second, 2, true}}},
+		"faster from now on":    {Rate{1, 2}, Rate{10, 2}, 2, 500 * ms, []step{{540 * ms, 1, false}, {550 * ms, 1, true}, {650 * ms, 1, true}}},
+		"slower from now on":    {Rate{10, 2}, Rate{1, 2}, 2, 50 * ms, []step{{500 * ms, 1, false}, {550 * ms, 1, true}}},
+		"to nothing":            {Rate{10, 2}, Rate{}, 1, 0, []step{{0, 1, false}, {time.Hour, 1, false}}},
+		"to no number":          {Rate{10, 2}, Rate{math.NaN(), 2}, 0, 0, []step{{0, 1, false}}},
+		"from nothing":          {Rate{}, Rate{10, 2}, 0, 0, []step{{0, 2, true}, {0, 1, false}}},
+		"none":                  {Rate{10, 2}, Rate{10, 2}, 2, 0, []step{{0, 1, false}, {100 * ms, 1, true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := NewBucket(test.before)
+			b.AllowN(epoch, test.taken)
+			b.SetRate(epoch.Add(test.at), test.after)
+			for i, s := range test.steps {
+				if got := b.AllowN(epoch.Add(s.at), s.n); got != s.allow {
+					t.Errorf("step %d: AllowN(%v, %d) = %t", i, s.at, s.n, got)
+				}
+			}
+		})
+	}
+}
+
+// A rate that changes back and forth under load gives nothing.
+func TestSetRateGivesNothing(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	rates := []Rate{{100, 10}, {100, 1}, {50, 10}, {7, 3}, {1.0 / 3600, 5}}
+	for range 300 {
+		b := NewBucket(rates[0])
+		b.AllowN(epoch, 10)
+		admitted, now := 0, time.Duration(0)
+		for range 1000 {
+			now += time.Duration(random.Int64N(int64(5 * ms)))
+			b.SetRate(epoch.Add(now), rates[random.IntN(len(rates))])
+			if b.Allow(epoch.Add(now)) {
+				admitted++
+			}
+		}
+		if most := 10 + 100*now.Seconds(); float64(admitted) > most {
+			t.Errorf("%d admitted in %v, at most %.1f", admitted, now, most)
+		}
+	}
+}
+
 // The law: after RetryAfter there is a token, and not much before.
 func TestRetryAfterIsRight(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

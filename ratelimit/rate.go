@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // MaxEvents is the most events that a Rate may allow in its unit of time, and the largest burst. Of a ByteRate it is the most bytes.
@@ -76,6 +77,16 @@ func parseCount(text string) (n int, problem string) {
 
 func (r Rate) defaultBurst() int {
 	return int(math.Ceil(r.PerSecond))
+}
+
+// timeFor is how long it takes to gain some tokens, rounded up to 1 ns; r is valid. It is cut at a hundred years, which leaves room for sums.
+func (r Rate) timeFor(tokens float64) time.Duration {
+	const longest = 100 * 365 * 24 * time.Hour
+	ns := math.Ceil(tokens / r.PerSecond * float64(time.Second))
+	if ns >= float64(longest) {
+		return longest
+	}
+	return max(time.Duration(ns), 0)
 }
 
 // valid tells whether r can be a limit. It is false for NaN.
