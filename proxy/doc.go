@@ -39,6 +39,9 @@
 // certificates, one struct per section describes the file, and a reload will
 // have to compile both before it swaps either: so this package imports tlsmgr.
 //
+// The design puts package policy before ratelimit. But a policy says rates, and
+// ratelimit knows no policy, only limits by name: so policy imports ratelimit.
+//
 // The design says that an incomplete frame is streamed and that nothing can
 // follow inside it. Here a frame of up to 4 KiB is relayed whole or not at all
 // (package relay), so that in the common case a Close with its reason can still

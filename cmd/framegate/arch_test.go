@@ -27,7 +27,7 @@ const archModule = "github.com/framegate/framegate/"
 //
 // The rule behind it: cmd -> proxy, policy, tlsmgr, ratelimit; proxy -> its sub-packages, policy, ratelimit, tlsmgr (a listener is
 // an address and its certificates, and one struct describes the file: see proxy/doc.go); reactor and stream ->
-// relay -> frame. In the line policy, ratelimit, tlsmgr, upstream each may use what stands left of it. Whatever is pure uses only
+// relay -> frame. In the line ratelimit, policy, tlsmgr, upstream each may use what stands left of it. Whatever is pure uses only
 // what is pure, and nothing imports proxy but cmd.
 func archImports() map[string][]string {
 	return map[string][]string{
@@ -44,13 +44,13 @@ func archImports() map[string][]string {
 		"proxy/handshake":  {},
 		"proxy/upstream":   {"policy", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake"},
 		"tlsmgr":           {"policy", "ratelimit"},
-		"ratelimit":        {"policy"},
-		"policy":           {"policy/condition", "policy/jwt", "policy/message"},
+		"policy":           {"policy/condition", "policy/jwt", "policy/message", "ratelimit"},
 		"policy/condition": {},
 		"policy/jwt":       {},
 		"policy/message":   {"policy/condition", "policy/pattern", "policy/schema", "ratelimit"},
 		"policy/pattern":   {},
 		"policy/schema":    {"policy/pattern"},
+		"ratelimit":        {},
 	}
 }
 
@@ -314,7 +314,7 @@ func TestArchitectureRules(t *testing.T) {
 		{"proxy/upstream/x.go", importing("fg/proxy/frame", "fg/tlsmgr"), ""},
 		{"proxy/upstream/x.go", importing("fg/proxy/relay"), "must not import proxy/relay"},
 		{"policy/x.go", importing("fg/policy/jwt"), ""},
-		{"policy/x.go", importing("fg/ratelimit"), "must not import ratelimit"},
+		{"policy/x.go", importing("fg/ratelimit"), ""},
 		{"policy/x.go", importing("fg/policy/condition"), ""},
 		{"policy/condition/x.go", importing("fg/policy"), "must not import policy"},
 		{"policy/jwt/x.go", importing("fg/policy"), "must not import policy"},
@@ -324,7 +324,7 @@ func TestArchitectureRules(t *testing.T) {
 		{"policy/message/x.go", importing("fg/policy"), "must not import policy"},
 		{"policy/message/x.go", importing("os"), "must not import os"},
 		{"policy/schema/x.go", importing("fg/policy/message"), "must not import policy/message"},
-		{"ratelimit/x.go", importing("fg/policy"), ""},
+		{"ratelimit/x.go", importing("fg/policy"), "must not import policy"},
 		{"ratelimit/x.go", importing("fg/tlsmgr"), "must not import tlsmgr"},
 		{"tlsmgr/x.go", importing("fg/internal/wstest"), "only tests may import"},
 		{"tlsmgr/x_test.go", importing("fg/cmd/framegate/demo"), "not even in a test"},
