@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/framegate/framegate/policy/jwt"
 )
 
 // Request is what the checks see of a request. None of them changes it.
@@ -79,8 +81,9 @@ const (
 // An Admission is the outcome of all checks for one request.
 type Admission struct {
 	*Request
-	Decisions []Decision // in the order in which the rules judged
-	User      string     // who the client is; empty where no rule has found out
+	Decisions []Decision  // in the order in which the rules judged
+	User      string      // who the client is; empty where no rule has found out
+	Claims    *jwt.Claims // of the token that admitted it; nil without one
 
 	refused int      // index of Decisions; -1 for none
 	managed []string // header fields that clients may not send
@@ -175,6 +178,14 @@ func (a *Admission) hold(release func()) { a.held = append(a.held, release) }
 
 // removeField keeps a header field from the upstream.
 func (a *Admission) removeField(name string) { a.changes.fields = append(a.changes.fields, name) }
+
+// claim returns a scalar claim as text.
+func (a *Admission) claim(name string) (string, bool) {
+	if a.Claims == nil {
+		return "", false
+	}
+	return a.Claims.Get(name)
+}
 
 // setField tells the upstream something. name must be among what the rule manages.
 func (a *Admission) setField(name, value string) {

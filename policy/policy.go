@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy/jwt"
+	"github.com/framegate/framegate/ratelimit"
 )
 
 // Report receives one configuration mistake and the path of the value that holds it.
@@ -19,10 +21,12 @@ type Report = func(path, format string, args ...any)
 // Config is one entry of the section policies. A part that is not there is left to the route's other policies, and to the defaults where none
 // of them has it.
 type Config struct {
-	Mode     string        `yaml:"mode" enum:"enforce,shadow" default:"enforce" doc:"Whether the policy decides (enforce), or only counts and logs what it would have decided (shadow)."`
-	Origin   *OriginConfig `yaml:"origin" doc:"Which web pages may connect, by the Origin header that browsers send. Without it in any policy of a route: pages of the request's own scheme, host and port."`
-	Client   *ShapeConfig  `yaml:"client" doc:"The shape of messages that clients send."`
-	Upstream *ShapeConfig  `yaml:"upstream" doc:"The shape of messages that upstream servers send."`
+	Mode        string             `yaml:"mode" enum:"enforce,shadow" default:"enforce" doc:"Whether the policy decides (enforce), or only counts and logs what it would have decided (shadow)."`
+	Origin      *OriginConfig      `yaml:"origin" doc:"Which web pages may connect, by the Origin header that browsers send. Without it in any policy of a route: pages of the request's own scheme, host and port."`
+	Connections *ConnectionsConfig `yaml:"connections" doc:"How many connections there may be at once, by address, user and so on. One too many is refused with 429 or 503."`
+	Handshakes  *HandshakesConfig  `yaml:"handshakes" doc:"How many handshakes there may be in a time. One too many is refused with 429 or 503."`
+	Client      *ShapeConfig       `yaml:"client" doc:"The shape of messages that clients send."`
+	Upstream    *ShapeConfig       `yaml:"upstream" doc:"The shape of messages that upstream servers send."`
 }
 
 // shadow is the value of mode under which a policy lets everything pass.
@@ -33,6 +37,10 @@ const shadow = "shadow"
 type Env struct {
 	// File reads a file that a policy names, by a path relative to the file that the policy stands in.
 	File func(policy, path string) ([]byte, error)
+	// Keys, where not nil, gives issuers other keys than those that their configuration names: a test's own.
+	Keys func(c jwt.IssuerConfig) (jwt.Keys, error)
+	// Limits keeps what limits count.
+	Limits ratelimit.Store
 }
 
 // check is one kind of admission rule.
@@ -48,7 +56,11 @@ type check struct {
 // checks lists the admission rules in the order in which they judge, whatever the order of policies in a route: what costs little and what
 // stops floods comes first. A new check is one file, one field of Config and one row.
 var checks = []check{
+	{rule: "handshakes", compile: compileHandshakes(false)},
+	{rule: "connections", compile: compileConnections(false)},
 	{rule: "origin", compile: compileOrigin, standard: sameOrigin},
+	{rule: "handshakes", compile: compileHandshakes(true)},
+	{rule: "connections", compile: compileConnections(true)},
 }
 
 // place is where a check is compiled.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/framegate/framegate/ratelimit"
 )
 
 // reports collects what Compile and Route report.
@@ -44,7 +46,7 @@ func mustCompile(t *testing.T, all map[string]Config, names ...string) *Policy {
 // testEnv is an Env without any file.
 func testEnv(t *testing.T) *Env {
 	t.Helper()
-	return &Env{File: func(policy, path string) ([]byte, error) { return nil, fmt.Errorf("no file %s for %s", path, policy) }}
+	return &Env{File: func(policy, path string) ([]byte, error) { return nil, fmt.Errorf("no file %s for %s", path, policy) }, Limits: ratelimit.NewLocal(1000)}
 }
 
 // answer is a Decision in short: what decided on a request.
@@ -157,7 +159,7 @@ func TestBadPolicyIsReportedOnce(t *testing.T) {
 }
 
 func TestEveryFieldIsDocumented(t *testing.T) {
-	for _, section := range []any{Config{}, OriginConfig{}, ShapeConfig{}} {
+	for _, section := range []any{Config{}, OriginConfig{}, ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{}} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {
 			if f := s.Field(i); f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "" {

@@ -13,14 +13,19 @@ import (
 	"time"
 
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/ratelimit"
 )
 
 // maxPolicyFile bounds the files that policies name: keys and schemas.
 const maxPolicyFile = 1 << 20
 
-// env is what policies are compiled with.
+// maxLimitKeys is how many addresses, users and so on the limits remember.
+const maxLimitKeys = 100_000
+
+// env is what policies are compiled with, for a configuration that nothing
+// runs on yet.
 func (cfg *Config) env() *policy.Env {
-	return &policy.Env{File: cfg.policyFile}
+	return &policy.Env{File: cfg.policyFile, Limits: ratelimit.NewLocal(maxLimitKeys)}
 }
 
 // policyFile reads a file that a policy names. Its path goes out from the file
@@ -63,8 +68,8 @@ func withoutPath(err error) error {
 // decide has the policies of a route judge a request. It counts and logs what
 // each rule says; a refusal is logged by whoever answers.
 func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
-	c := clientOf(r)
-	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), c.secure, c.client.Addr(), rt.name, c.listener
+	h := hopOf(r)
+	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, clientOf(r).listener
 	_, q.HasCookie = q.Header["Cookie"]
 	a := rt.policy.Admit(r.Context(), q)
 	for i := range a.Decisions {
@@ -89,16 +94,8 @@ func refusedBy(d *policy.Decision) *refused {
 		no.with("WWW-Authenticate", d.Refusal.Challenge)
 	}
 	if d.Refusal.RetryAfter > 0 {
-		no.with("Retry-After", retryAfter(d.Refusal.RetryAfter))
+		no.with("Retry-After", strconv.Itoa(ratelimit.RetryAfter(d.Refusal.RetryAfter, rand.Float64())))
 		no.result = resultLimit
 	}
 	return no
-}
-
-// retryAfter is the value of Retry-After: whole seconds, at least as many as
-// there are to wait, and for each client some more, so that they do not all
-// come back at once.
-func retryAfter(wait time.Duration) string {
-	seconds := int64((wait + time.Second - 1) / time.Second)
-	return strconv.FormatInt(seconds+rand.Int64N(seconds+2), 10)
 }

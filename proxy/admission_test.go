@@ -3,10 +3,8 @@ package proxy
 import (
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/framegate/framegate/internal/wstest"
 	"github.com/framegate/framegate/policy"
@@ -81,22 +79,5 @@ func TestPolicyFile(t *testing.T) {
 		if row.fault != "" && (err == nil || !strings.Contains(err.Error(), row.fault) || strings.Contains(err.Error(), dir)) {
 			t.Errorf("%s %s: got %v, want ...%s, without the path", row.policy, row.path, err, row.fault)
 		}
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for range 200 {
-		for wait, least := range map[time.Duration]int{time.Millisecond: 1, time.Second: 1, 1500 * time.Millisecond: 2, time.Minute: 60} {
-			text := retryAfter(wait)
-			seen[text] = true
-			if n, err := strconv.Atoi(text); err != nil || n < least || n > 2*least+1 {
-				t.Errorf("%v: %s", wait, text)
-			}
-		}
-	}
-	if len(seen) < 10 {
-		t.Errorf("only %d different values", len(seen))
 	}
 }

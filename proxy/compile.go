@@ -102,9 +102,13 @@ func compileListeners(all []ListenerConfig, report Report) {
 			at("address", "%q is taken by listeners[%d]", c.Address, first)
 		}
 		seen[c.Address] = i
+		compileNetworks(c.TrustedProxies, "trusted_proxies", at)
 		c.TLS.Validate(prefixed("tls", at))
 	}
 }
+
+// ignore is the Report of what was validated before.
+func ignore(string, string, ...any) {}
 
 func validPort(port string) bool {
 	n, err := net.LookupPort("tcp", port)

@@ -41,6 +41,7 @@ type ListenerConfig struct {
 	Address        string                `yaml:"address" required:"true" doc:"Host and port, such as :8443 or 127.0.0.1:8443. Port 0 takes a free one."`
 	TLS            tlsmgr.ListenerConfig `yaml:"tls" required:"true" doc:"Certificates of this listener."`
 	Protocols      []string              `yaml:"protocols" enum:"h1" default:"h1" min:"1" doc:"HTTP versions that are offered."`
+	TrustedProxies []string              `yaml:"trusted_proxies" doc:"Networks of proxies in front of this listener, such as 10.0.0.0/8: from these alone X-Forwarded-For and X-Forwarded-Proto are believed, read from the right."`
 	MaxConnections int                   `yaml:"max_connections" default:"10000" min:"1" doc:"Connections at once; further ones are refused with 503."`
 }
 

@@ -33,6 +33,7 @@ type headConn struct {
 	listener string // its address in the configuration
 	tls      string // server name that the client asked for; empty without TLS
 	secure   bool
+	trusted  []netip.Prefix                          // proxies that may say who the client is
 	refuse   func(c *headConn, r *handshake.Refusal) // counts and logs
 	free     func()                                  // gives its place at the listener back
 

@@ -27,6 +27,7 @@ const (
 type listener struct {
 	server  *Server
 	address string // as the configuration has it
+	trusted []netip.Prefix
 	ln      net.Listener
 	tls     *tls.Config // nil without TLS
 	count   *ratelimit.Count
@@ -43,7 +44,7 @@ func newListener(s *Server, cfg ListenerConfig, conf *tls.Config) (*listener, er
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{server: s, address: cfg.Address, ln: ln, tls: conf, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
+	l := &listener{server: s, address: cfg.Address, trusted: compileNetworks(cfg.TrustedProxies, "", ignore), ln: ln, tls: conf, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
@@ -126,7 +127,7 @@ func (l *listener) overflow(c net.Conn) {
 
 // admit does the TLS handshake of one connection and hands it to net/http.
 func (l *listener) admit(c net.Conn, free func()) {
-	hc := &headConn{Conn: c, listener: l.address, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
+	hc := &headConn{Conn: c, listener: l.address, trusted: l.trusted, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
 	if l.tls != nil {
 		tc := tls.Server(c, l.tls)
 		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)

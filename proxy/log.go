@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -41,7 +42,15 @@ func clean(s string) string {
 	}, s)
 }
 
+// addressText is an address, with its port where that is known.
+func addressText(a netip.AddrPort) string {
+	if a.Port() == 0 {
+		return a.Addr().String()
+	}
+	return a.String()
+}
+
 // requestAttrs are what a log line says of a request.
 func requestAttrs(r *http.Request) []any {
-	return []any{"client", clientOf(r).client.String(), "protocol", r.Proto, "host", clean(r.Host), "path", clean(r.URL.Path)}
+	return []any{"client", addressText(hopOf(r).client), "protocol", r.Proto, "host", clean(r.Host), "path", clean(r.URL.Path)}
 }

@@ -103,17 +103,3 @@ func beforeAnswer(resp *http.Response) error {
 	}
 	return nil
 }
-
-// forwarded is what upstreams are told of the client's hop.
-func forwarded(r *http.Request) handshake.Forwarded {
-	c := clientOf(r)
-	proto := "http"
-	if c.secure {
-		proto = "https"
-	}
-	host, port, _ := handshake.CanonicalAuthority(r.Host) // it has found a route
-	if port != "" {
-		host += ":" + port
-	}
-	return handshake.Forwarded{For: c.client.Addr().String(), Proto: proto, Host: host}
-}

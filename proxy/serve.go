@@ -16,7 +16,7 @@ const reasonNoUpstream = "upstream is not reachable"
 // configuration once; the request keeps it to its end.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.contain(r)
-	st := s.site.Load()
+	st, r := s.site.Load(), withHop(r)
 	if handshake.IsUpgrade(r) {
 		s.upgrade(st, w, r)
 		return

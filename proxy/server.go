@@ -39,7 +39,7 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	report := func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
 	}
-	st := compile(cfg, cfg.env(), s.metrics, report, func(string, string, ...any) {})
+	st := compile(cfg, cfg.env(), s.metrics, report, ignore)
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}

@@ -59,7 +59,7 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 	c := clientOf(r)
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	return &connection{
-		server: s, route: rt, upstream: up.server, client: c.client, protocol: r.Proto, host: strings.Clone(clean(r.Host)),
+		server: s, route: rt, upstream: up.server, client: hopOf(r).client, protocol: r.Proto, host: strings.Clone(clean(r.Host)),
 		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free, release: a.Keep(),
 	}
 }
@@ -114,5 +114,5 @@ func (c *connection) ended(result relay.Result, stats [2]relay.Stats) {
 
 // attrs are what every log line says of a connection.
 func (c *connection) attrs() []any {
-	return []any{"client", c.client.String(), "protocol", c.protocol, "host", c.host, "path", c.path, "route", c.route.name, "upstream", c.upstream.String()}
+	return []any{"client", addressText(c.client), "protocol", c.protocol, "host", c.host, "path", c.path, "route", c.route.name, "upstream", c.upstream.String()}
 }

@@ -26,7 +26,7 @@ func NewTrial(cfg *Config, change func(*policy.Env)) (*Trial, error) {
 	var mistakes []error
 	st := compile(cfg, env, nil, func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
-	}, func(string, string, ...any) {})
+	}, ignore)
 	return &Trial{st}, errors.Join(mistakes...)
 }
 

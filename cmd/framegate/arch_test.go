@@ -33,7 +33,7 @@ func archImports() map[string][]string {
 	return map[string][]string{
 		"cmd/framegate":            {"cmd/framegate/demo", "cmd/framegate/policytest", "policy", "proxy", "ratelimit", "tlsmgr"},
 		"cmd/framegate/demo":       {},
-		"cmd/framegate/policytest": {"policy", "proxy"},
+		"cmd/framegate/policytest": {"policy", "policy/jwt", "proxy"},
 		"proxy": {
 			"policy", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake", "proxy/reactor", "proxy/relay", "proxy/stream", "proxy/upstream",
 		},

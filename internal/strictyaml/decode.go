@@ -84,6 +84,8 @@ func (d *decoder) byKind(n *node, v reflect.Value, path string, f field) {
 		d.string(n, v, path, f)
 	case reflect.Bool:
 		d.bool(n, v, path)
+	case reflect.Interface:
+		d.anything(n, v, path)
 	default:
 		d.integer(n, v, path, f)
 	}

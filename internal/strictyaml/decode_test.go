@@ -309,7 +309,7 @@ func TestMistakesOfTheProgramPanic(t *testing.T) {
 			A float64 `yaml:"a"`
 		}{},
 		"interface": &struct {
-			A any `yaml:"a"`
+			A error `yaml:"a"`
 		}{},
 		"map keys": &struct {
 			A map[int]string `yaml:"a"`

@@ -24,8 +24,8 @@
 //
 // # Kinds
 //
-// Strings, bools, integers, structs, lists, maps with string keys, pointers to these, and every type that implements
-// encoding.TextUnmarshaler, which then gets the scalar's text. A struct or list type that implements it takes either
+// Strings, bools, integers, structs, lists, maps with string keys, pointers to these, any (whatever stands there, as
+// encoding/json would give it), and every type that implements encoding.TextUnmarshaler, which then gets the scalar's text. A struct or list type that implements it takes either
 // form: a scalar for UnmarshalText, or a mapping (or list) for its fields (or elements). Such types may say more about
 // themselves:
 //

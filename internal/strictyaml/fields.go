@@ -71,6 +71,10 @@ func (ts types) inspect(t reflect.Type) error {
 		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return nil
+	case reflect.Interface:
+		if t.NumMethod() == 0 {
+			return nil
+		}
 	case reflect.Pointer, reflect.Slice:
 		return ts.inspect(t.Elem())
 	case reflect.Map:

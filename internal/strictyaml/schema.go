@@ -81,6 +81,8 @@ func (b *schemaBuilder) byKind(t reflect.Type, f field) map[string]any {
 		return s
 	case reflect.String:
 		return stringSchema(f)
+	case reflect.Interface:
+		return map[string]any{}
 	case reflect.Bool:
 		return map[string]any{"type": []string{"boolean", "string"}, "pattern": expansionPattern}
 	}

@@ -120,6 +120,21 @@ func (c IssuerConfig) Compile(keys Keys, report Report) *Issuer {
 	return i
 }
 
+// Allowed lists the algorithms that tokens may be signed with, those that hold where none is named included.
+func (c IssuerConfig) Allowed() []string {
+	if len(c.Algorithms) > 0 {
+		return c.Algorithms
+	}
+	if c.Secret != "" {
+		return []string{string(jose.HS256)}
+	}
+	names := make([]string, len(standardAlgorithms))
+	for i, alg := range standardAlgorithms {
+		names[i] = string(alg)
+	}
+	return names
+}
+
 // checkNames checks that iss and aud are given.
 func (c IssuerConfig) checkNames(report Report) {
 	if c.Issuer == "" {
@@ -163,14 +178,8 @@ func isHTTPS(text string) bool {
 
 // compileAlgorithms returns the algorithms that tokens may have, and checks that they go with the source of the keys.
 func (c IssuerConfig) compileAlgorithms(source string, report Report) []algorithm {
-	if len(c.Algorithms) == 0 {
-		if source == "secret" {
-			return []algorithm{jose.HS256}
-		}
-		return standardAlgorithms
-	}
 	var list []algorithm
-	for n, name := range c.Algorithms {
+	for n, name := range c.Allowed() {
 		path, alg := fmt.Sprintf("algorithms[%d]", n), algorithm(name)
 		a, known := algorithms[alg]
 		switch secret := a.family == familySecret; {
@@ -178,7 +187,7 @@ func (c IssuerConfig) compileAlgorithms(source string, report Report) []algorith
 			report(path, "unknown algorithm %q, want one such as ES256", name)
 		case slices.Contains(list, alg):
 			report(path, "algorithm %s is listed twice", name)
-		case secret && source != "secret":
+		case secret && source != "secret" && c.Secret == "": // with both, that was reported
 			report(path, "algorithm %s goes with a secret only: with a public key as secret everybody could sign", name)
 		case !secret && source == "secret":
 			report(path, "algorithm %s goes with public keys, want HS256, HS384 or HS512 with a secret", name)

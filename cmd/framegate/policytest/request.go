@@ -19,6 +19,7 @@ type Request struct {
 	Method       string              `yaml:"method" default:"GET" doc:"Method of a plain request."`
 	Headers      map[string]Values   `yaml:"headers" doc:"Header fields, each with its value or a list of values. Those of the handshake are made."`
 	Subprotocols []string            `yaml:"subprotocols" doc:"Subprotocols that are offered."`
+	Token        *Token              `yaml:"token" doc:"A token that is made for the request."`
 	Address      string              `yaml:"address" default:"192.0.2.1" doc:"The client's IP address."`
 	Time         string              `yaml:"time" doc:"When the request comes, such as 2026-11-25T12:00:00Z. Default: now."`
 	Times        int                 `yaml:"times" default:"1" min:"1" max:"100000" doc:"How often the request comes; what is expected is expected of the last one. Connections stay open."`
@@ -47,6 +48,9 @@ func (r *Request) check(report proxy.Report) {
 	}
 	if _, err := netip.ParseAddr(r.Address); err != nil {
 		report("address", "%q is not an IP address, want one such as 192.0.2.1", r.Address)
+	}
+	if r.Token != nil {
+		r.Token.check(func(path, format string, args ...any) { report(strictyaml.Join("token", path), format, args...) })
 	}
 	if _, err := r.at(time.Time{}); err != nil {
 		report("time", "%q is not a time, want one such as 2026-11-25T12:00:00Z", r.Time)
@@ -78,8 +82,8 @@ func (r *Request) at(now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, r.Time)
 }
 
-// make builds the n-th of the requests.
-func (r *Request) make(n int, now time.Time) (*proxy.TrialRequest, error) {
+// make builds the n-th of the requests. Its token is signed with a key of keys.
+func (r *Request) make(n int, now time.Time, keys *keyring) (*proxy.TrialRequest, error) {
 	address, err := netip.ParseAddr(r.Address)
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", r.Address, err)
@@ -111,7 +115,15 @@ func (r *Request) make(n int, now time.Time) (*proxy.TrialRequest, error) {
 		method = http.MethodGet
 	}
 	req := &http.Request{Method: method, URL: u, Host: u.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	return &proxy.TrialRequest{Request: req, Address: address, Now: start.Add(time.Duration(n) * time.Duration(r.Every))}, nil
+	at := start.Add(time.Duration(n) * time.Duration(r.Every))
+	if r.Token != nil {
+		token, err := keys.sign(r.Token, at)
+		if err != nil {
+			return nil, err
+		}
+		r.Token.put(req, token)
+	}
+	return &proxy.TrialRequest{Request: req, Address: address, Now: at}, nil
 }
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

@@ -122,17 +122,19 @@ func (s *Suite) run(ctx context.Context, t *Test, cfg *proxy.Config, now time.Ti
 // A bench is a configuration under test.
 type bench struct {
 	trial    *proxy.Trial
+	keys     *keyring
 	policies []string
 }
 
 func newBench(cfg *proxy.Config, policies []string) (*bench, error) {
-	trial, err := proxy.NewTrial(cfg, nil)
-	return &bench{trial, policies}, err
+	keys := &keyring{}
+	trial, err := proxy.NewTrial(cfg, func(env *policy.Env) { env.Keys = keys.Keys })
+	return &bench{trial, keys, policies}, err
 }
 
 // try decides about the n-th of the requests.
 func (b *bench) try(ctx context.Context, r *Request, n int, now time.Time, all bool) (*proxy.Outcome, error) {
-	req, err := r.make(n, now)
+	req, err := r.make(n, now, b.keys)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,176 @@
+package policy
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/ratelimit"
+)
+
+// ConnectionsConfig limits how many connections there may be at once. Each limit counts for all routes of the policy together.
+type ConnectionsConfig struct {
+	PerIP       int            `yaml:"per_ip" min:"1" doc:"For each client address; an IPv6 client is its /64."`
+	PerUser     int            `yaml:"per_user" min:"1" doc:"For each user that a rule of the route has found; clients without one count by their address."`
+	PerClaim    map[string]int `yaml:"per_claim" min:"1" doc:"For each value of a claim of the token, by the claim's name; clients without it count by their address."`
+	PerRoute    int            `yaml:"per_route" min:"1" doc:"For each route."`
+	PerListener int            `yaml:"per_listener" min:"1" doc:"For each listener."`
+	Total       int            `yaml:"total" min:"1" doc:"In all."`
+}
+
+// HandshakesConfig limits how many handshakes there may be in a time.
+type HandshakesConfig struct {
+	PerIP       *ratelimit.Rate           `yaml:"per_ip" doc:"For each client address; an IPv6 client is its /64."`
+	PerUser     *ratelimit.Rate           `yaml:"per_user" doc:"For each user that a rule of the route has found; clients without one count by their address."`
+	PerClaim    map[string]ratelimit.Rate `yaml:"per_claim" min:"1" doc:"For each value of a claim of the token, by the claim's name; clients without it count by their address."`
+	PerRoute    *ratelimit.Rate           `yaml:"per_route" doc:"For each route."`
+	PerListener *ratelimit.Rate           `yaml:"per_listener" doc:"For each listener."`
+	Total       *ratelimit.Rate           `yaml:"total" doc:"In all."`
+}
+
+// limitKey is what limits count by.
+type limitKey struct {
+	name string
+	late bool // known only once the client is
+	busy bool // a limit on the gateway's side: 503 and not 429
+	of   func(a *Admission) string
+}
+
+// The keys of limits, but for claims. A new one is one row here and one field of the Configs.
+var (
+	keyIP       = limitKey{name: "per_ip", of: func(a *Admission) string { return ratelimit.AddressKey(a.Address) }}
+	keyUser     = limitKey{name: "per_user", late: true, of: func(a *Admission) string { return orAddress(a, a.User) }}
+	keyRoute    = limitKey{name: "per_route", busy: true, of: func(a *Admission) string { return a.Route }}
+	keyListener = limitKey{name: "per_listener", busy: true, of: func(a *Admission) string { return a.Listener }}
+	keyTotal    = limitKey{name: "total", busy: true, of: func(*Admission) string { return "" }}
+)
+
+// keyClaim counts by the value of a claim.
+func keyClaim(claim string) limitKey {
+	return limitKey{name: strictyaml.Key("per_claim", claim), late: true, of: func(a *Admission) string {
+		value, _ := a.claim(claim)
+		return orAddress(a, value)
+	}}
+}
+
+// orAddress is the key of who is unknown: no client has no key at all. Names and addresses cannot be taken for each other.
+func orAddress(a *Admission, name string) string {
+	if name == "" {
+		return "address " + ratelimit.AddressKey(a.Address)
+	}
+	return "name " + name
+}
+
+// limit is one limit of a policy.
+type limit struct {
+	key limitKey
+	ratelimit.Limit
+}
+
+// limits lists those that are set, those of claims in the order of their names.
+func (c *ConnectionsConfig) limits() (all []limit) {
+	add := func(key limitKey, max int) {
+		if max > 0 {
+			all = append(all, limit{key, ratelimit.Limit{Max: int64(max)}})
+		}
+	}
+	add(keyIP, c.PerIP)
+	add(keyRoute, c.PerRoute)
+	add(keyListener, c.PerListener)
+	add(keyTotal, c.Total)
+	add(keyUser, c.PerUser)
+	for _, claim := range slices.Sorted(maps.Keys(c.PerClaim)) {
+		add(keyClaim(claim), c.PerClaim[claim])
+	}
+	return all
+}
+
+func (c *HandshakesConfig) limits() (all []limit) {
+	add := func(key limitKey, rate *ratelimit.Rate) {
+		if rate != nil {
+			all = append(all, limit{key, ratelimit.Limit{Rate: *rate}})
+		}
+	}
+	add(keyIP, c.PerIP)
+	add(keyRoute, c.PerRoute)
+	add(keyListener, c.PerListener)
+	add(keyTotal, c.Total)
+	add(keyUser, c.PerUser)
+	for _, claim := range slices.Sorted(maps.Keys(c.PerClaim)) {
+		rate := c.PerClaim[claim]
+		add(keyClaim(claim), &rate)
+	}
+	return all
+}
+
+// compileConnections makes the rules of the limits whose keys are known early, or of the others.
+func compileConnections(late bool) func(place, *Config, Report) []rule {
+	return func(p place, c *Config, report Report) []rule {
+		if c.Connections == nil {
+			return nil
+		}
+		for claim, max := range c.Connections.PerClaim {
+			if max < 1 {
+				report(strictyaml.Join("connections", strictyaml.Key("per_claim", claim)), "%d is no number of connections, want one above zero", max)
+			}
+		}
+		return p.limitRules("connections", late, c.Connections.limits(), judgePlace)
+	}
+}
+
+// compileHandshakes is compileConnections for rates.
+func compileHandshakes(late bool) func(place, *Config, Report) []rule {
+	return func(p place, c *Config, _ Report) []rule {
+		if c.Handshakes == nil {
+			return nil
+		}
+		return p.limitRules("handshakes", late, c.Handshakes.limits(), judgeRate)
+	}
+}
+
+func (p place) limitRules(section string, late bool, all []limit, judgeOf func(ratelimit.Store, *limit) judge) (rules []rule) {
+	for i := range all {
+		if l := &all[i]; l.key.late == late {
+			name := section + "." + l.key.name
+			l.Name = p.policy + "/" + name
+			rules = append(rules, rule{name: name, judge: judgeOf(p.env.Limits, l)})
+		}
+	}
+	return rules
+}
+
+// placeWait is after what time it may be worth looking for a place again: how long others keep theirs is not known.
+const placeWait = 5 * time.Second
+
+func judgePlace(store ratelimit.Store, l *limit) judge {
+	return func(_ context.Context, a *Admission) *Refusal {
+		release, ok := store.Acquire(&l.Limit, l.key.of(a), a.Now)
+		if !ok {
+			return l.refuse("too many connections", placeWait)
+		}
+		a.hold(release)
+		return nil
+	}
+}
+
+func judgeRate(store ratelimit.Store, l *limit) judge {
+	return func(_ context.Context, a *Admission) *Refusal {
+		ok, wait := store.Take(&l.Limit, l.key.of(a), 1, a.Now)
+		if !ok {
+			return l.refuse("too many handshakes", wait)
+		}
+		return nil
+	}
+}
+
+// refuse tells a client that it is too many (429, RFC 6585 section 4), or that there are too many clients (503).
+func (l *limit) refuse(reason string, wait time.Duration) *Refusal {
+	status := http.StatusTooManyRequests
+	if l.key.busy {
+		status = http.StatusServiceUnavailable
+	}
+	return &Refusal{Status: status, Reason: reason, RetryAfter: max(wait, time.Millisecond)}
+}
