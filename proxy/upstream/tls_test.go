@@ -1,11 +1,8 @@
 package upstream
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 )
@@ -143,51 +140,4 @@ func TestTLSConfigOfServers(t *testing.T) {
 			t.Errorf("%s: unexpected TLS configuration %+v", s, s.tls)
 		}
 	}
-}
-
-func TestLoadCA(t *testing.T) {
-	a, b := newAuthority(t), newAuthority(t)
-	first, second := mustRead(t, a.file), mustRead(t, b.file)
-	bundle := writeFile(t, bytes.Join([][]byte{[]byte("# our authorities\n"), first, []byte("\n# old\n"), second}, nil))
-	pool, bad := loadCA(bundle)
-	if bad != nil {
-		t.Fatal(bad)
-	}
-	want := x509.NewCertPool()
-	want.AddCert(a.cert)
-	want.AddCert(b.cert)
-	if !pool.Equal(want) {
-		t.Error("the pool does not hold the bundle's two certificates")
-	}
-}
-
-func TestLoadCARefuses(t *testing.T) {
-	whole := mustRead(t, newAuthority(t).file)
-	tests := []struct {
-		what string
-		file string
-		want string
-	}{
-		{"empty", writeFile(t, nil), "holds 0 whole PEM certificates"},
-		{"not PEM", writeFile(t, []byte("hello")), "holds 0 whole PEM certificates"},
-		{"cut short", writeFile(t, append(bytes.Clone(whole), whole[:len(whole)/2]...)), "holds 1 whole PEM certificates of 2 begun"},
-		{"private key", writePEM(t, "PRIVATE KEY", []byte("S3CRET")), `holds a PEM block of type "PRIVATE KEY"`},
-		{"not DER", writePEM(t, "CERTIFICATE", []byte("S3CRET")), "certificate (number 1) that cannot be read"},
-		{"directory", t.TempDir(), "is a directory"},
-	}
-	for _, tt := range tests {
-		_, err := loadCA(tt.file)
-		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "S3CRET") {
-			t.Errorf("%s: got error %v, want %q", tt.what, err, tt.want)
-		}
-	}
-}
-
-func mustRead(t *testing.T, file string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
