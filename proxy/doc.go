@@ -30,6 +30,7 @@
 //	drainOne              per session, in a drain    stream.Driver.Run of that session
 //	admin.httpLoop        one                        admin.close
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
+//	jwks.Source.run       one per key set URL        jwks.Cache.Close
 //	demo's application    framegate demo             runDemo
 //	the second signal     while draining             ends with the process
 //
