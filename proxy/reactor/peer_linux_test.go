@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -26,7 +27,8 @@ type peer struct {
 	start time.Time
 
 	wire    *wire
-	tls     *tls.Conn // on wire
+	tls     *tls.Conn    // on wire
+	keys    bytes.Buffer // its secrets, as a key log has them
 	stalled bool
 	deaf    bool // it does not listen any more
 	ended   bool // it sends no more

@@ -299,8 +299,10 @@ func (p *peer) secure(version uint16, end net.Conn) net.Conn {
 	client := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version, DynamicRecordSizingDisabled: true}
 	var gateway *tls.Conn
 	if p.side == relay.Client {
+		client.KeyLogWriter = &p.keys
 		gateway, p.tls = tls.Server(end, server), tls.Client(p.wire, client)
 	} else {
+		server.KeyLogWriter = &p.keys
 		gateway, p.tls = tls.Client(end, client), tls.Server(p.wire, server)
 	}
 	shaken := make(chan error, 1)
