@@ -17,8 +17,7 @@ type leg struct {
 	out     []byte    // what the kernel has not taken yet
 	plain   int       // of TLS: bytes of the session whose ciphertext is not written whole
 	fd      int32
-	gen     int32  // tells the events of this leg from those of an earlier descriptor of the same number
-	events  uint32 // what epoll watches; 0 where the descriptor is not in the set
+	gen     int32 // tells the events of this leg from those of an earlier descriptor of the same number
 	side    relay.Side
 	closed  relay.OpKind // 0, or how
 	paused  bool
@@ -26,11 +25,11 @@ type leg struct {
 	broken  bool // nothing more is written
 	shut    bool // its writing direction ends once out is empty
 	ready   bool // waits in loop.next
+	ending  bool // its end or an error was announced, which is to be read behind what else there is
 	drained bool // the latest read emptied the descriptor
 }
 
 const (
-	errorEvents   = unix.EPOLLERR | unix.EPOLLHUP
 	minRecordRoom = 16 << 10 // in the read buffer, for another record
 	maxRecords    = 64       // of one turn: small ones cost more than their bytes say
 )
@@ -43,11 +42,10 @@ func (x *leg) readable() bool { return x.closed == 0 && !x.paused && !x.eof }
 func (x *leg) read(p []byte) (n int, more bool, err error) {
 	x.drained = false
 	if x.tls == nil {
-		// Level-triggered: what is left is announced again.
 		if n, err = x.receive(p); err == errWouldBlock {
-			err = nil
+			return 0, false, nil
 		}
-		return n, false, err
+		return n, err == nil && !x.drained, err
 	}
 	l := x.session.loop
 	l.cork = l.cork[:0]
@@ -87,14 +85,16 @@ func (x *leg) receive(p []byte) (int, error) {
 	}
 	n, errno := receive(x.fd, p)
 	switch {
-	case errno == unix.EAGAIN || errno == unix.EINTR:
+	case errno == unix.EAGAIN:
 		return 0, errWouldBlock
 	case errno != 0:
 		return 0, errno
 	case n == 0:
 		return 0, io.EOF
 	}
-	x.drained = n < len(p)
+	// A short read is the last one, unless the end is behind it: that was
+	// announced, and will not be again.
+	x.drained = n < len(p) && !x.ending
 	return n, nil
 }
 
@@ -140,7 +140,7 @@ func (x *leg) send(p []byte) (n int) {
 	if len(x.out) == 0 {
 		var errno unix.Errno
 		if n, errno = send(x.fd, p); errno != 0 {
-			if n = 0; errno != unix.EAGAIN && errno != unix.EINTR {
+			if n = 0; errno != unix.EAGAIN {
 				x.fail()
 				return 0
 			}
@@ -157,7 +157,7 @@ func (x *leg) send(p []byte) (n int) {
 func (x *leg) flush() {
 	n, errno := send(x.fd, x.out)
 	switch {
-	case errno == unix.EAGAIN || errno == unix.EINTR:
+	case errno == unix.EAGAIN:
 		return
 	case errno != 0:
 		x.fail()
@@ -230,7 +230,7 @@ func (x *leg) pause(on bool) {
 		return
 	}
 	l.paused.Add(-1)
-	l.again(x) // TLS may hold what epoll does not announce
+	l.again(x) // what has arrived meanwhile was announced then
 }
 
 // close closes the descriptor; nothing else does.
@@ -253,12 +253,14 @@ func (x *leg) close(how relay.OpKind) {
 
 // receive and send never block, since the descriptors do not: so they need not
 // tell the scheduler.
-func receive(fd int32, p []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	return int(n), errno
-}
+func receive(fd int32, p []byte) (int, unix.Errno) { return transfer(unix.SYS_RECVFROM, fd, p) }
+func send(fd int32, p []byte) (int, unix.Errno)    { return transfer(unix.SYS_SENDTO, fd, p) }
 
-func send(fd int32, p []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
-	return int(n), errno
+func transfer(call uintptr, fd int32, p []byte) (int, unix.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		if errno != unix.EINTR {
+			return int(n), errno
+		}
+	}
 }

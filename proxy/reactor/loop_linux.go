@@ -19,6 +19,10 @@ const (
 	maxCork   = 256 << 10
 	maxEvents = 256
 	maxFires  = 4 // of one timer, in one turn
+
+	errorEvents = unix.EPOLLERR | unix.EPOLLHUP
+	endEvents   = unix.EPOLLRDHUP | errorEvents
+	watchEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1)
 )
 
 // A loop owns sessions. Its fields belong to its goroutine but for the queue
@@ -125,7 +129,8 @@ func (l *loop) event(e *unix.EpollEvent) {
 	if x == nil || x.gen != e.Pad {
 		return // closed earlier in this turn
 	}
-	// An error is announced whether it is asked for or not; to write tells it.
+	x.ending = x.ending || e.Events&endEvents != 0
+	// To write tells an error.
 	if e.Events&(unix.EPOLLOUT|errorEvents) != 0 && len(x.out) > 0 {
 		x.session.change(func(*relay.Session) { x.flush() })
 	}
@@ -165,10 +170,10 @@ func (l *loop) receive(x *leg) {
 	})
 }
 
-// again lets a leg be read in the next turn, if only by TLS: what tls.Conn
-// holds is announced by nobody.
+// again lets a leg be read in the next turn: what is left in the descriptor was
+// announced before, and what tls.Conn holds is announced by nobody.
 func (l *loop) again(x *leg) {
-	if x.tls != nil && !x.ready && x.closed == 0 {
+	if !x.ready && x.closed == 0 {
 		x.ready = true
 		l.next = append(l.next, x)
 	}
@@ -184,36 +189,11 @@ func (l *loop) readOn() {
 	}
 }
 
-// watch makes epoll announce what the leg waits for, and no more: a leg that
-// waits for nothing is not in the set, in which an error would be announced
-// for ever.
+// watch makes epoll announce what a leg becomes ready for, each time once: a
+// session that pauses a leg or waits to write to it costs no system call.
 func (l *loop) watch(x *leg) error {
-	if x.closed != 0 {
-		return nil
-	}
-	var events uint32
-	if x.readable() {
-		events |= unix.EPOLLIN | unix.EPOLLRDHUP
-	}
-	if len(x.out) > 0 {
-		events |= unix.EPOLLOUT
-	}
-	if events == x.events {
-		return nil
-	}
-	op := unix.EPOLL_CTL_MOD
-	switch {
-	case x.events == 0:
-		op = unix.EPOLL_CTL_ADD
-	case events == 0:
-		op = unix.EPOLL_CTL_DEL
-	}
-	e := unix.EpollEvent{Events: events, Fd: x.fd, Pad: x.gen}
-	if err := unix.EpollCtl(l.epoll, op, int(x.fd), &e); err != nil {
-		return err
-	}
-	x.events = events
-	return nil
+	e := unix.EpollEvent{Events: watchEvents, Fd: x.fd, Pad: x.gen}
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(x.fd), &e)
 }
 
 // adopt makes the loop the owner of a session.
@@ -238,18 +218,12 @@ func (l *loop) adopt(s *session, h *handOver) {
 			})
 		}
 	}
-	s.change(func(*relay.Session) {})
-	for i := range s.legs {
-		l.again(&s.legs[i]) // tls.Conn may have decrypted more than was read
-	}
+	s.change(func(*relay.Session) { s.begin() })
 }
 
 // forget takes a leg out of the loop before its descriptor is closed.
 func (l *loop) forget(x *leg) {
-	if x.events != 0 {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(x.fd), nil)
-		x.events = 0
-	}
+	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(x.fd), nil) // fails where it was closed before it was watched
 	l.legs[x.fd] = nil
 }
 

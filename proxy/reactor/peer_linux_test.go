@@ -124,7 +124,7 @@ func (p *peer) settle() {
 		// A FIN counts as a byte that is received.
 		return theirs.Bytes_received >= own.Bytes_sent-own.Bytes_retrans && own.Bytes_received >= theirs.Bytes_sent-theirs.Bytes_retrans &&
 			(!p.leg.shut || len(p.leg.out) > 0 || theirs.State != tcpEstablished && theirs.State != tcpFinWait1 && theirs.State != tcpFinWait2) &&
-			(!p.ended || own.State != tcpEstablished)
+			(!p.ended || p.wire.ends || theirs.Notsent_bytes > 0 || own.State != tcpEstablished)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -78,13 +79,13 @@ func wirings() []wiring {
 // meanwhile, and one session.
 type rig struct {
 	t       testing.TB
-	w       wiring
 	loop    *loop
 	handle  Handle
 	session *session
 	core    *relay.Session
 	peers   [2]*peer
 	ledger  *ledger
+	hooks   Hooks // the ledger, or what wraps it
 }
 
 // newLoopByHand returns a loop that nobody runs.
@@ -102,24 +103,35 @@ func newLoopByHand(t testing.TB, tick time.Duration) *loop {
 	return l
 }
 
-// newRig hands a session over. prepare may do something with the peers before.
+// newRig hands a session over.
 func newRig(t testing.TB, l *loop, w wiring, limits *relay.Limits, deflate bool, early [2][]byte) *rig {
 	t.Helper()
-	r := &rig{t: t, w: w, loop: l, ledger: &ledger{}}
-	r.core = relay.New(limits, deflate, l.now)
-	var conns [2]net.Conn
-	for side := range conns {
-		r.peers[side], conns[side] = newPeer(t, w, relay.Side(side))
-	}
-	r.hand(conns, early)
-	r.rest()
+	r := &rig{t: t, loop: l, ledger: &ledger{}}
+	r.hooks = r.ledger
+	r.begin(w, limits, deflate, early)
 	return r
+}
+
+func (r *rig) begin(w wiring, limits *relay.Limits, deflate bool, early [2][]byte) {
+	r.t.Helper()
+	r.core = relay.New(limits, deflate, r.loop.now)
+	r.hand(r.connect(w), early)
+	r.rest()
+}
+
+// connect makes the peers, and returns what a driver is given.
+func (r *rig) connect(w wiring) (conns [2]net.Conn) {
+	r.t.Helper()
+	for side := range conns {
+		r.peers[side], conns[side] = newPeer(r.t, w, relay.Side(side))
+	}
+	return conns
 }
 
 // hand adds the session to the loop's group, which adopts it in its next turn.
 func (r *rig) hand(conns [2]net.Conn, early [2][]byte) {
 	r.t.Helper()
-	h, err := r.loop.group.Add(r.core, conns[relay.Client], conns[relay.Upstream], early, r.ledger)
+	h, err := r.loop.group.Add(r.core, conns[relay.Client], conns[relay.Upstream], early, r.hooks)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -193,26 +205,37 @@ func (r *rig) Result() (relay.Result, [2]relay.Stats, bool) {
 	return r.core.Result(), [2]relay.Stats{r.core.Stats(relay.Client), r.core.Stats(relay.Upstream)}, r.core.Done()
 }
 
-// stop ends the session, if it has not ended, and checks what it leaves.
-func (r *rig) stop() {
+// leave ends the session, if it has not ended, and checks what it leaves.
+func (r *rig) leave() {
 	r.t.Helper()
 	if !r.session.over {
 		r.Abort()
 	}
-	l, g := r.loop, r.loop.group
-	if len(g.done) != 1 || g.done[0].hooks != r.ledger {
-		r.t.Fatalf("%d sessions have ended, want this one", len(g.done))
+	g := r.loop.group
+	at := slices.IndexFunc(g.done, func(e ending) bool { return e.hooks == r.hooks })
+	if at < 0 {
+		r.t.Fatalf("of %d sessions that have ended none is this one", len(g.done))
 	}
-	r.ledger.Ended(g.done[0].result, g.done[0].stats)
-	g.done = nil
+	r.ledger.Ended(g.done[at].result, g.done[at].stats)
+	g.done = slices.Delete(g.done, at, at+1)
 	for side, x := range r.session.legs {
-		if x.closed == 0 || x.fd != -1 {
-			r.t.Errorf("the %v's descriptor %d is not closed", relay.Side(side), x.fd)
+		if x.closed == 0 || x.fd != -1 || x.out != nil {
+			r.t.Errorf("the %v's descriptor %d is not closed, or %d bytes are queued", relay.Side(side), x.fd, len(x.out))
 		}
 		if got, want := r.ledger.more[side], r.core.Stats(relay.Side(side)); got != want {
 			r.t.Errorf("of the %v %+v were counted, want %+v", relay.Side(side), got, want)
 		}
 		r.peers[side].close()
+	}
+}
+
+// stop does so with the only session of a loop, of which then nothing is left.
+func (r *rig) stop() {
+	r.t.Helper()
+	r.leave()
+	l := r.loop
+	if len(l.group.done) > 0 {
+		r.t.Errorf("%d more sessions have ended", len(l.group.done))
 	}
 	if l.live != 0 || l.sessions.Load() != 0 || l.queued.Load() != 0 || l.paused.Load() != 0 {
 		r.t.Errorf("the loop has %d (%d) sessions, %d bytes queued and %d sides paused, want none", l.live, l.sessions.Load(), l.queued.Load(), l.paused.Load())
@@ -225,6 +248,45 @@ func (r *rig) stop() {
 	if l.wheel.next() != noTick {
 		r.t.Error("a timer is left")
 	}
+}
+
+// descriptors is how many this process has.
+func descriptors(t testing.TB) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// withDescriptors calls f while this process may open n descriptors and no
+// more.
+func withDescriptors(t testing.TB, n int, f func()) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	// The lowest numbers are taken first.
+	var free []int
+	for range n + 1 {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		free = append(free, fd)
+	}
+	for _, fd := range free {
+		unix.Close(fd)
+	}
+	limited := before
+	limited.Cur = uint64(free[n])
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limited); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
+	f()
 }
 
 // newPeer makes a connection and, with TLS, shakes hands. The gateway's end is

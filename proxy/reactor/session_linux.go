@@ -71,34 +71,34 @@ func (s *session) confess(fault any, stack []byte) {
 	s.hooks.Panicked(fault, stack)
 }
 
-// settle does what the core asks for and waits for what comes next.
-func (s *session) settle() {
-	for again := true; again; {
-		s.drain()
-		if s.core.Done() {
-			s.loop.end(s)
-			return
+// begin waits for both peers. A connection that cannot be watched is lost.
+func (s *session) begin() {
+	for i := range s.legs {
+		x := &s.legs[i]
+		if x.closed != 0 {
+			continue
 		}
-		again = s.watch()
+		if s.loop.watch(x) != nil {
+			x.eof, x.broken = true, true
+			x.discard()
+			s.core.Gone(x.side, s.loop.now)
+		} else if x.tls != nil {
+			s.loop.again(x) // tls.Conn may have decrypted more than was read
+		}
+	}
+}
+
+// settle does what the core asks for and sets the timer.
+func (s *session) settle() {
+	s.drain()
+	if s.core.Done() {
+		s.loop.end(s)
+		return
 	}
 	w := &s.loop.wheel
 	if at := w.after(s.core.Deadline().Sub(s.loop.start)); s.timer.at == 0 || at < s.timer.at {
 		w.set(&s.timer, at)
 	}
-}
-
-// watch waits for both peers. It reports whether the core has something to ask
-// for after that: a connection that cannot be watched is lost.
-func (s *session) watch() (again bool) {
-	for i := range s.legs {
-		x := &s.legs[i]
-		if s.loop.watch(x) != nil {
-			x.eof, x.broken, again = true, true, true
-			x.discard()
-			s.core.Gone(x.side, s.loop.now)
-		}
-	}
-	return again
 }
 
 // drain does what the core asks for.
