@@ -106,6 +106,17 @@ func (c *HandshakesConfig) limits() (all []limit) {
 	return all
 }
 
+// Rates lists the rates of all keys.
+func (c *HandshakesConfig) Rates() (all []ratelimit.Rate) {
+	if c == nil {
+		return nil
+	}
+	for _, l := range c.limits() {
+		all = append(all, l.Rate)
+	}
+	return all
+}
+
 // compileConnections makes the rules of the limits whose keys are known early, or of the others.
 func compileConnections(late bool) func(place, *Config, Report) []rule {
 	return func(p place, c *Config, report Report) []rule {

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/framegate/framegate/policy"
@@ -94,7 +92,7 @@ func refusedBy(d *policy.Decision) *refused {
 		no.with("WWW-Authenticate", d.Refusal.Challenge)
 	}
 	if d.Refusal.RetryAfter > 0 {
-		no.with("Retry-After", strconv.Itoa(ratelimit.RetryAfter(d.Refusal.RetryAfter, rand.Float64())))
+		no.after(d.Refusal.RetryAfter)
 		no.result = resultLimit
 	}
 	return no

@@ -9,6 +9,7 @@ import (
 	"github.com/framegate/framegate/proxy/frame"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/proxy/upstream"
+	"github.com/framegate/framegate/ratelimit"
 	"github.com/framegate/framegate/tlsmgr"
 )
 
@@ -22,6 +23,7 @@ type Config struct {
 	Policies    map[string]policy.Config   `yaml:"policies" doc:"Policies by name; routes list the names."`
 	TLS         tlsmgr.Config              `yaml:"tls" doc:"Where certificates are kept."`
 	Admin       AdminConfig                `yaml:"admin" doc:"Health and metrics."`
+	Limits      LimitsConfig               `yaml:"limits" doc:"What holds over all listeners and routes."`
 	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
 	Driver      string                     `yaml:"driver" enum:"auto,goroutines" default:"auto" doc:"What moves the bytes of sessions: the reactor where the system has one, or two goroutines for each session."`
 	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
@@ -69,6 +71,32 @@ const driverGoroutines = "goroutines"
 // AdminConfig is the listener for health and metrics.
 type AdminConfig struct {
 	Address string `yaml:"address" default:"127.0.0.1:9901" doc:"Loopback address of /healthz, /readyz and /metrics, or off."`
+}
+
+// LimitsConfig is what holds whatever policies say.
+type LimitsConfig struct {
+	Connections int             `yaml:"connections" default:"50000" min:"1" doc:"Client connections at once, over all listeners; further ones are refused with 503."`
+	Waiting     int             `yaml:"waiting" default:"5000" min:"1" doc:"Connections at once on which nothing is served: in their TLS handshake, before their first request, or between two. One more ends the one that has waited longest."`
+	Handshakes  *ratelimit.Rate `yaml:"handshakes" doc:"WebSocket handshakes in a time, over all listeners; further ones are refused with 503. Default: 500/s, or the highest rate of handshakes in a policy."`
+}
+
+// defaultHandshakes is the rate at which handshakes are admitted where neither
+// the section limits nor a policy names a higher one.
+var defaultHandshakes = ratelimit.Rate{PerSecond: 500, Burst: 500}
+
+// handshakes is the rate that holds. A default may not undercut what the
+// configuration says: a rate in a policy raises it.
+func (cfg *Config) handshakes() ratelimit.Rate {
+	if cfg.Limits.Handshakes != nil {
+		return *cfg.Limits.Handshakes
+	}
+	most := defaultHandshakes
+	for _, p := range cfg.Policies {
+		for _, r := range p.Handshakes.Rates() {
+			most.PerSecond, most.Burst = max(most.PerSecond, r.PerSecond), max(most.Burst, r.Burst)
+		}
+	}
+	return most
 }
 
 // LogConfig says what is logged.

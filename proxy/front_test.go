@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/framegate/framegate/internal/wstest"
+	"github.com/framegate/framegate/ratelimit"
 )
 
 // A front is one listener in front of a handler of the test's own: the real path of a connection through acceptLoop, headConn and
@@ -27,7 +28,7 @@ func newFront(t *testing.T, ln net.Listener, handler http.HandlerFunc) *front {
 func newTLSFront(t *testing.T, ln net.Listener, conf *tls.Config, handler http.HandlerFunc) *front {
 	t.Helper()
 	log, book := newLog()
-	s := &Server{log: log, metrics: newMetrics("test")}
+	s := &Server{log: log, metrics: newMetrics("test"), connections: ratelimit.NewCount(100), waitlist: waitlist{max: 100}}
 	l, err := newListener(s, ListenerConfig{Address: "127.0.0.1:0", MaxConnections: 100}, conf)
 	if err != nil {
 		t.Fatal(err)

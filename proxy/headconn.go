@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"errors"
 	"io"
 	"net"
@@ -29,6 +30,7 @@ const (
 // ever taken for a request.
 type headConn struct {
 	net.Conn
+	raw      net.Conn // below TLS
 	client   netip.AddrPort
 	listener string // its address in the configuration
 	tls      string // server name that the client asked for; empty without TLS
@@ -36,6 +38,8 @@ type headConn struct {
 	trusted  []netip.Prefix                          // proxies that may say who the client is
 	refuse   func(c *headConn, r *handshake.Refusal) // counts and logs
 	free     func()                                  // gives its place at the listener back
+	waitlist *waitlist                               // in which it is while nothing is served on it
+	place    *list.Element                           // there; of the lock of waitlist
 
 	// Of the reading goroutine. net/http reads from one at a time.
 	buf     *headBuffer // what was read and not passed on
@@ -173,6 +177,7 @@ func (c *headConn) readHead(p []byte) error {
 
 // passed lets a head of n bytes pass, and the body that it announces.
 func (c *headConn) passed(h handshake.Head, n int) {
+	c.waitlist.leave(c)
 	c.scanner = handshake.HeadScanner{}
 	c.chunked = h.Chunked
 	c.pass = int64(n-c.lent) + h.BodyLength
@@ -196,8 +201,9 @@ func (c *headConn) waiting() bool {
 // idle says that the request is answered.
 func (c *headConn) idle() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.busy = false
+	c.mu.Unlock()
+	c.waitlist.join(c)
 }
 
 // limit starts the clock of the head under way.
@@ -283,6 +289,7 @@ func (c *headConn) release() {
 
 // Close implements net.Conn for net/http. A session closes Conn itself.
 func (c *headConn) Close() error {
+	c.waitlist.leave(c)
 	c.free()
 	return c.Conn.Close()
 }

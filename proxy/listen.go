@@ -104,13 +104,28 @@ func (l *listener) acceptLoop() {
 			continue
 		}
 		backOff = minBackOff
-		release, ok := l.count.Acquire()
+		free, ok := l.place()
 		if !ok {
 			l.overflow(c)
 			continue
 		}
-		l.wg.Go(func() { l.admit(l.server.driver.wrap(c), release) })
+		l.wg.Go(func() { l.admit(l.server.driver.wrap(c), free) })
 	}
+}
+
+// place takes a place for a connection, of the listener's and of those that
+// there are in all.
+func (l *listener) place() (free func(), ok bool) {
+	own, ok := l.count.Acquire()
+	if !ok {
+		return nil, false
+	}
+	all, ok := l.server.connections.Acquire()
+	if !ok {
+		own()
+		return nil, false
+	}
+	return func() { own(); all() }, true
 }
 
 // overflow refuses a connection over max_connections without spending more on
@@ -128,6 +143,8 @@ func (l *listener) overflow(c net.Conn) {
 // admit does the TLS handshake of one connection and hands it to net/http.
 func (l *listener) admit(c net.Conn, free func()) {
 	hc := &headConn{Conn: c, listener: l.address, trusted: l.trusted, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
+	hc.raw, hc.waitlist = c, &l.server.waitlist
+	hc.waitlist.join(hc)
 	if l.tls != nil {
 		tc := tls.Server(c, l.tls)
 		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)

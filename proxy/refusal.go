@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/ratelimit"
 )
 
 // The results of a request, as metrics and logs name them.
@@ -51,6 +54,12 @@ func (r *refused) detail(d string) *refused {
 func (r *refused) with(name, value string) *refused {
 	r.Header = append(r.Header, [2]string{name, value})
 	return r
+}
+
+// after says when it may be worth trying again, to each client a little later
+// than to the others.
+func (r *refused) after(wait time.Duration) *refused {
+	return r.with("Retry-After", strconv.Itoa(ratelimit.RetryAfter(wait, rand.Float64())))
 }
 
 // write answers with constant text and ends the connection, so that nothing

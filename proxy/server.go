@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/ratelimit"
 	"github.com/framegate/framegate/tlsmgr"
 )
 
@@ -26,15 +27,20 @@ type Server struct {
 	listeners []*listener
 	admin     *admin
 	sessions  sessions
-	driver    driver
-	leaving   atomic.Bool // not ready any more
-	draining  atomic.Bool // no new sessions
+
+	connections *ratelimit.Count  // over all listeners
+	handshakes  *ratelimit.Bucket // over all listeners
+	waitlist    waitlist
+	driver      driver
+	leaving     atomic.Bool // not ready any more
+	draining    atomic.Bool // no new sessions
 }
 
 // New validates cfg and binds its listeners. Nothing is accepted before Start;
 // an error leaves nothing behind.
 func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version)}
+	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}}
+	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	var mistakes []error
 	report := func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))

@@ -71,6 +71,9 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *po
 	if c.early > maxEarly {
 		return nil, nil, nil, tooEarly()
 	}
+	if ok, wait := s.handshakes.TakeN(time.Now(), 1); !ok {
+		return nil, nil, nil, refuse(http.StatusServiceUnavailable, resultLimit, "too many handshakes").after(wait)
+	}
 	offer, refusal := handshake.ParseOffer(r)
 	if refusal != nil {
 		return nil, nil, nil, &refused{Refusal: refusal, result: resultMalformed}
