@@ -94,7 +94,7 @@ func TestDemoInChromium(t *testing.T) {
 	url := demo.WaitStdout(regexp.MustCompile(`https://localhost:[0-9]+`))[0]
 	browser := startPeer(t, "browser_demo.mjs", browserOptions{URL: url, Executable: chromium, Profile: t.TempDir()},
 		browserEnv(t, filepath.Join(storage, "internal", "root.crt"))...)
-	browser.verdict(5)
+	browser.verdict(6)
 	for _, code := range []string{"4321", "1011", "1009"} {
 		demo.WaitStdout(regexp.MustCompile(`(?m)^.*\b` + code + `\b.*$`))
 	}

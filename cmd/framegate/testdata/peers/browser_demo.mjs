@@ -65,6 +65,16 @@ await check('everything to try', async () => {
   }
 });
 
+await check('a narrow screen', async () => { // 320 pixels: WCAG 2.2, 1.4.10
+  const { width, height } = ada.viewportSize();
+  for (const narrow of [320, 390, 700]) {
+    await ada.setViewportSize({ width: narrow, height: 800 });
+    equal(await ada.evaluate(() => document.documentElement.scrollWidth), narrow, 'width of the page');
+    equal(await ada.evaluate(() => document.getElementById('toggle').offsetHeight), 44, `height of the button at ${narrow} pixels`);
+  }
+  await ada.setViewportSize({ width, height });
+});
+
 await check('reload', async () => {
   await ada.reload();
   await connected(ada);
