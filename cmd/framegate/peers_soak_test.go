@@ -18,17 +18,17 @@ import (
 
 const (
 	soakConnections = 200
-	soakMeanPause   = 200 * time.Millisecond // between two messages of one side
+	soakMeanPause   = 400 * time.Millisecond // between two messages of one side
 	soakSlack       = time.Minute            // for dialling and for the last messages, on top of the time of the traffic
 	endMark         = "END "                 // starts the text that ends a side's traffic, which starts with # elsewhere
 )
 
-// soakTime is how long the traffic flows: FRAMEGATE_SOAK, by default 15 s. `make soak` takes a minute.
+// soakTime is how long the traffic flows: FRAMEGATE_SOAK, by default 10 s. `make soak` takes a minute.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	value := os.Getenv("FRAMEGATE_SOAK")
 	if value == "" {
-		return 15 * time.Second
+		return 10 * time.Second
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 || d > time.Hour {

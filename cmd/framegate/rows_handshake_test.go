@@ -375,6 +375,10 @@ func TestRowsHandshakeLists(t *testing.T) {
 	g.refuseAll(t, append(heavy, light...))
 	t.Run("H-14/processor time", func(t *testing.T) {
 		// Other tests share the processors, but not this gateway: what it uses is these requests and its victim.
+		most := 5 * time.Millisecond
+		if wstest.RaceEnabled() {
+			most *= 4 // the race detector's own share, and that of a machine whose caches others use
+		}
 		for _, row := range append(heavy, refusal{"8 KiB of commas", extensions("x-a" + strings.Repeat(",", 8000)), nil}) {
 			const requests = 40
 			start := g.CPU()
@@ -384,8 +388,8 @@ func TestRowsHandshakeLists(t *testing.T) {
 				c.Head()
 				c.Close()
 			}
-			if each := (g.CPU() - start) / requests; each > 5*time.Millisecond {
-				t.Errorf("%s: %v of processor time each, want less than 5ms", row.name, each)
+			if each := (g.CPU() - start) / requests; each > most {
+				t.Errorf("%s: %v of processor time each, want less than %v", row.name, each, most)
 			}
 		}
 	})

@@ -67,7 +67,7 @@ func rowsSlowHandshake(t *testing.T) {
 			defer close(stop)
 			go c.Dribble(row.request.Bytes(), row.every, stop)
 			resp := c.Response()
-			between(t, "408", start, 4*time.Second, 8*time.Second)
+			between(t, "408", start, 4*time.Second, 12*time.Second)
 			if resp.Status != 408 {
 				t.Errorf("got %q, want 408", resp.Line)
 			}
@@ -83,7 +83,7 @@ func rowsSlowHandshake(t *testing.T) {
 		if resp := c.Response(); resp.Status != 408 {
 			t.Errorf("got %q, want 408", resp.Line)
 		}
-		between(t, "408", start, 4*time.Second, 8*time.Second)
+		between(t, "408", start, 4*time.Second, 12*time.Second)
 	})
 	run("R-02/second request of a connection", func(t *testing.T) {
 		plain.up.Handle("/page/first", wstest.Page("first"))

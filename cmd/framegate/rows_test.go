@@ -247,7 +247,7 @@ func sameFrames(t *testing.T, who string, got, want [][]byte) {
 // atOnce returns a way to run subtests side by side, and one to wait for them. Rows spend their time waiting: t.Parallel, which
 // allows as many as there are processors, would make them wait for each other.
 func atOnce(t *testing.T) (run func(name string, row func(t *testing.T)), wait func()) {
-	const most = 64
+	const most = 32
 	var rows sync.WaitGroup
 	slots := make(chan struct{}, most)
 	run = func(name string, row func(t *testing.T)) {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,14 @@ import (
 	"github.com/framegate/framegate/internal/wstest"
 )
 
+// atATime is how many of this package's tests run at once. They wait for the gateway's clocks and for other processes far more than they
+// work, so the default, the number of processors, would leave those idle.
+const atATime = "4"
+
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", atATime); err != nil { // -parallel on the command line still wins
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"framegate": func() { os.Exit(execute(os.Args[1:])) }})
 }
 

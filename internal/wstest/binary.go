@@ -75,7 +75,8 @@ func StartCommand(tb testing.TB, args ...string) *Process {
 	p.stdout.changed, p.stderr.changed = make(chan struct{}), make(chan struct{})
 	p.cmd = exec.Command(Build(tb), args...)
 	p.cmd.Dir = tb.TempDir()
-	p.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+tb.TempDir())
+	// The race detector waits a second at each exit, by default, for reports that are under way.
+	p.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+tb.TempDir(), "GORACE=atexit_sleep_ms=50 "+os.Getenv("GORACE"))
 	dieWithParent(p.cmd)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {

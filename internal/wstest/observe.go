@@ -33,8 +33,11 @@ func (p *Process) ClientTLS() *tls.Config {
 // Metrics returns every series of the admin listener's /metrics, keyed as it is printed: `name` or `name{label="value"}`.
 func (p *Process) Metrics() map[string]float64 {
 	p.tb.Helper()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + p.Admin + "/metrics")
+	if err != nil { // on a machine too busy to have the request read in time
+		resp, err = client.Get("http://" + p.Admin + "/metrics")
+	}
 	if err != nil {
 		p.tb.Fatalf("reading metrics: %v", err)
 	}

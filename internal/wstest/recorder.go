@@ -15,7 +15,7 @@ import (
 )
 
 // Patience bounds every wait that has no time of its own: long enough for a race build on a loaded machine.
-const Patience = 10 * time.Second
+const Patience = 20 * time.Second
 
 // Behaviour is what a recording upstream does with a connection once it has read the request head. The connection stays open
 // when it returns, until the gateway ends it or the test is over.

@@ -23,7 +23,7 @@ type Victim struct {
 }
 
 // victimPace is the time between two messages.
-const victimPace = 5 * time.Millisecond
+const victimPace = 20 * time.Millisecond
 
 // NewVictim starts a victim on a connection whose upgrade is done. The cleanup stops it and fails the test if a message was
 // lost, doubled or out of order, or if the connection ended before.
@@ -50,9 +50,17 @@ func (v *Victim) send() {
 			}
 			v.sent.Add(1)
 		case <-v.stop:
+			v.settle(pace.C)
 			v.client.Send(ClientFrame(0x88, CloseFrame(1000, "done")))
 			return
 		}
+	}
+}
+
+// settle waits for the last echoes: behind a Close the gateway gives them a few seconds only.
+func (v *Victim) settle(poll <-chan time.Time) {
+	for until := time.Now().Add(Patience); v.echoed.Load() < v.sent.Load() && v.failure.Load() == nil && time.Now().Before(until); {
+		<-poll
 	}
 }
 

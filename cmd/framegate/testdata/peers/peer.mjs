@@ -32,7 +32,7 @@ export function within(ms, what, promise) {
 // check runs one named check and prints its verdict; the first one that fails ends the script.
 export async function check(name, run) {
   try {
-    await within(60_000, name, run());
+    await within(120_000, name, run());
     emit({ check: name, ok: true });
   } catch (err) {
     emit({ check: name, ok: false, error: err?.stack ?? String(err) });
@@ -57,17 +57,20 @@ export function sha256(data) {
 
 const letters = ['a', 'Z', '7', ' ', 'é', 'ß', '€', '語', '😀', '𝄞'].map((c) => Buffer.from(c));
 
-// payload makes random bytes, or random UTF-8 text of characters of one to four bytes, of exactly size bytes.
+// payload makes random bytes, or random UTF-8 text of characters of one to four bytes, of exactly size bytes. Text repeats after a
+// period that no compressor's window reaches, since a choice for each letter of 16 MiB takes a second.
 export function payload(size, binary) {
   if (binary) return randomBytes(size);
+  const period = Math.min(size, 64 * 1024 + 13);
   const text = Buffer.alloc(size, 'x');
-  const dice = randomBytes(size);
-  for (let at = 0, n = 0; at < size; n++) {
+  const dice = randomBytes(period);
+  let end = 0;
+  for (let n = 0; end < period; n++) {
     const letter = letters[dice[n] % letters.length];
-    if (at + letter.length > size) break; // the rest stays x
-    letter.copy(text, at);
-    at += letter.length;
+    if (end + letter.length > period) break; // the rest stays x
+    end += letter.copy(text, end);
   }
+  for (let at = period; at > 0 && at + period <= size; at += period) text.copy(text, at, 0, period);
   return text;
 }
 
