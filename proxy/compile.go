@@ -59,7 +59,7 @@ func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *sit
 		rt := s.compileRoute(c, cfg, at)
 		s.routes = append(s.routes, rt)
 		if m != nil {
-			rt.meters = m.route(c.Name, rt.policy, &rt.limits.Codes)
+			rt.meters = m.route(c.Name, rt.policy, rt.limits)
 		}
 		usedPools[c.Upstream] = true
 		for _, name := range c.Policies {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ policies:
 admin: {address: "off"}
 `)
 	plain, own := st.router.find("plain.example.com", "/"), st.router.find("own.example.com", "/")
-	if defaults := relay.Defaults(); plain.limits.From != defaults.From || plain.limits.IdleTimeout != defaults.IdleTimeout || plain.limits.PingInterval != defaults.PingInterval ||
+	if defaults := relay.Defaults(); !reflect.DeepEqual(plain.limits.From, defaults.From) || plain.limits.IdleTimeout != defaults.IdleTimeout || plain.limits.PingInterval != defaults.PingInterval ||
 		plain.limits.PongTimeout != defaults.PongTimeout || plain.limits.CloseTimeout != defaults.CloseTimeout || plain.limits.MaxLifetime != 0 || plain.limits.AnswerPings {
 		t.Errorf("a route without keys has the limits %+v, want the relay's own", plain.limits)
 	}
@@ -54,7 +55,7 @@ admin: {address: "off"}
 		t.Errorf("http and compression: plain %t %t, own %t %t", plain.denyHTTP, plain.deflate, own.denyHTTP, own.deflate)
 	}
 	l := own.limits
-	if want := (relay.Shape{MaxFrame: 1 << 10, MaxMessage: 2 << 10, MaxFragments: 3, NoBinary: true}); l.From[relay.Client] != want {
+	if want := (relay.Shape{MaxFrame: 1 << 10, MaxMessage: 2 << 10, MaxFragments: 3, NoBinary: true}); !reflect.DeepEqual(l.From[relay.Client], want) {
 		t.Errorf("clients may send %+v, want %+v", l.From[relay.Client], want)
 	}
 	if up := l.From[relay.Upstream]; !up.NoText || up.NoBinary || up.MaxMessage != 1<<20 {

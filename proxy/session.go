@@ -67,20 +67,29 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 // relay runs the session. On return it has ended, or the reactor has it.
 func (c *connection) relay(up *upgraded, client net.Conn, early [2][]byte) {
 	s := c.server
-	core := relay.New(c.route.limits, up.agreement.Deflate, c.start)
+	var grant *relay.Grant
+	if up.agreement.Deflate {
+		grant = &relay.Grant{Deflate: true}
+	}
+	core := relay.New(c.route.limits, grant, c.start)
 	c.route.meters.live.Inc()
 	s.log.Debug("opened", c.attrs()...)
 	if s.sessions.enter(c, func() (failer, bool) { return s.driver.take(core, c, client, up.conn, early) }) {
 		return
 	}
 	d := stream.New(core, leg{client}, leg{up.conn}, c.Relayed)
-	d.OnPanic = c.Panicked
+	d.OnHit, d.OnPanic = c.Ruled, c.Panicked
 	s.sessions.enter(c, func() (failer, bool) { return d, true })
 	c.Ended(d.Run(early), [2]relay.Stats{core.Stats(relay.Client), core.Stats(relay.Upstream)})
 }
 
 // Relayed implements reactor.Hooks.
 func (c *connection) Relayed(from relay.Side, more relay.Stats) { c.route.meters.relayed(from, more) }
+
+// Ruled implements reactor.Hooks.
+func (c *connection) Ruled(from relay.Side, hit relay.Hit) {
+	c.route.meters.hits(from, hit).Add(float64(hit.Times))
+}
 
 // Panicked implements reactor.Hooks.
 func (c *connection) Panicked(_ any, stack []byte) {

@@ -2,8 +2,9 @@
 // down what comes out of them.
 //
 // A transcript is a golden file. Its lines are the inputs; the indented lines
-// behind an input are what came out because of it, and are written by the
-// player. The last line of a session says how it ended and what was relayed.
+// behind an input are what came out because of it, what each side got and then
+// which rules refused something, and are written by the player. The last line
+// of a session says how it ended and what was relayed.
 // The same files are played against the bare session of package relay
 // and against every driver, and must come out alike.
 //
@@ -15,6 +16,7 @@
 //	client: text nofin "he" | ping | cont "llo"
 //	tick 5s
 //	  +5s client< ping "\xf0\x00\x00\x01"
+//	  client! rule 0: drop, 2 times
 //
 // # Inputs
 //
@@ -40,6 +42,6 @@
 // # Settings
 //
 //	session TITLE              what follows is another session, with settings of its own
-//	limits KEY=VALUE ...       see limits.go; times as Go writes them
+//	limits KEY=VALUE ...       see limits.go and rules.go; times as Go writes them
 //	nochop WHY                 the outcome depends on how the input is cut, for this reason
 package transcript

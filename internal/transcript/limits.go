@@ -12,13 +12,13 @@ import (
 
 // settings are what a transcript says before its first input.
 type settings struct {
-	limits  relay.Limits
-	deflate bool
-	nochop  string
+	limits relay.Limits
+	grant  relay.Grant
 }
 
 func newSettings() *settings {
 	s := &settings{limits: relay.Defaults()}
+	s.limits.Memory = relay.NewMemory(64 << 20)
 	var made byte // keys and ping payloads that the gateway makes are f0000001, f0000002 ...
 	s.limits.Random = func() [4]byte {
 		made++
@@ -32,11 +32,15 @@ func (s *settings) set(word string) error {
 	key, value, _ := strings.Cut(word, "=")
 	switch key {
 	case "deflate":
-		s.deflate = true
+		s.grant.Deflate = true
 		return nil
 	case "pings":
 		s.limits.AnswerPings = value == "answer"
 		return nil
+	case "memory":
+		n, err := strconv.ParseInt(value, 10, 64)
+		s.limits.Memory = relay.NewMemory(n)
+		return err
 	case "control_rate":
 		rate, err := strconv.ParseFloat(value, 64)
 		s.limits.ControlRate = rate
@@ -45,6 +49,9 @@ func (s *settings) set(word string) error {
 	if side, rest, ok := strings.Cut(key, "."); ok {
 		if name, code, ok := strings.Cut(rest, "."); ok && side == "code" {
 			return s.code(name, code, value)
+		}
+		if of, ok := units()[rest]; ok {
+			return s.rate(side, of, value)
 		}
 		return s.shape(side, rest, value)
 	}

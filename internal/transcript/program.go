@@ -64,9 +64,10 @@ func (p *Program) text(n int) []byte {
 	return b
 }
 
-// Limits makes limits, and whether permessage-deflate was agreed.
-func (p *Program) Limits() (*relay.Limits, bool) {
-	l := &newSettings().limits
+// Limits makes limits, and what a session is granted.
+func (p *Program) Limits() (*relay.Limits, *relay.Grant) {
+	s := newSettings()
+	l := &s.limits
 	flags := p.Next()
 	l.AnswerPings = flags&1 != 0
 	if flags&2 != 0 {
@@ -79,5 +80,28 @@ func (p *Program) Limits() (*relay.Limits, bool) {
 	if flags&32 != 0 {
 		l.WriteTimeout, l.FrameGrace, l.IdleTimeout = 0, 0, 0
 	}
-	return l, flags&64 != 0
+	s.grant.Deflate = flags&64 != 0
+	if flags&128 != 0 {
+		for range 1 + p.Next()%4 {
+			shape := &l.From[Pick(p, relay.Client, relay.Client, relay.Upstream)]
+			shape.Rates = append(shape.Rates, p.rate(len(shape.Rates)))
+		}
+	}
+	return l, &s.grant
 }
+
+// rate makes a rate.
+func (p *Program) rate(rule int) relay.Rate {
+	r := relay.Rate{
+		Of: Pick(p, relay.Messages, relay.Bytes, relay.Frames, relay.Messages), Rule: uint16(rule), Shadow: p.Next()%8 == 0,
+		PerSecond: Pick(p, 0.5, 10, 1000, 100_000), Burst: Pick(p, 1, 3, 40, 5000, 20_000),
+		Action: Pick(p, relay.ActDelay, relay.ActClose, relay.ActDrop, relay.ActReply), Reply: Replied,
+	}
+	if r.Of == relay.Frames {
+		r.Action = Pick(p, relay.ActDelay, relay.ActClose)
+	}
+	return r
+}
+
+// Replied is the text of the replies of a Program's rates.
+const Replied = "slow down"

@@ -27,8 +27,16 @@ type Subject interface {
 
 	// Events returns what reached a peer since the last call.
 	Events(to relay.Side) []Event
+	// Hits returns what rules refused since the last call.
+	Hits() []Hit
 	// Result returns how the session stands; done says that it is over.
 	Result() (r relay.Result, from [2]relay.Stats, done bool)
+}
+
+// A Hit is a rule that refused something of a side, or would have.
+type Hit struct {
+	From relay.Side
+	relay.Hit
 }
 
 // A Script is a transcript that has been read.
@@ -93,10 +101,13 @@ func (s *Script) Joined() *Script {
 	return j
 }
 
+// Start starts a session under some driver.
+type Start = func(limits *relay.Limits, grant *relay.Grant) Subject
+
 // A player is a transcript under way.
 type player struct {
 	settings *settings
-	start    func(limits *relay.Limits, deflate bool) Subject
+	start    Start
 	subject  Subject
 	senders  [2]sender
 	got      [2]receiver
@@ -106,7 +117,7 @@ type player struct {
 
 // Play plays the transcript against the subject that start returns. It returns
 // the transcript with what came out.
-func (s *Script) Play(start func(limits *relay.Limits, deflate bool) Subject) (string, error) {
+func (s *Script) Play(start Start) (string, error) {
 	p := &player{start: start}
 	p.reset()
 	blank := 0 // lines that were not written yet: the result comes first
@@ -166,7 +177,7 @@ func difference(want, got string) string {
 
 func (p *player) begin() {
 	if p.subject == nil {
-		p.subject = p.start(&p.settings.limits, p.settings.deflate)
+		p.subject = p.start(&p.settings.limits, &p.settings.grant)
 	}
 }
 
@@ -274,6 +285,32 @@ func (p *player) outputs(before time.Duration) {
 		}
 		fmt.Fprintf(&p.out, "  %s%s\n", since, r.text)
 	}
+	for _, hit := range summed(p.subject.Hits()) {
+		fmt.Fprintf(&p.out, "  %v! rule %d: %v", hit.From, hit.Rule, hit.Action)
+		if hit.Shadow {
+			fmt.Fprint(&p.out, " in shadow")
+		}
+		if hit.Times > 1 {
+			fmt.Fprintf(&p.out, ", %d times", hit.Times)
+		}
+		fmt.Fprintln(&p.out)
+	}
+}
+
+// summed returns hits that differ, with how often there was each.
+func summed(hits []Hit) (all []Hit) {
+	for _, hit := range hits {
+		n := slices.IndexFunc(all, func(h Hit) bool {
+			h.Times = hit.Times
+			return h == hit
+		})
+		if n < 0 {
+			all = append(all, hit)
+		} else {
+			all[n].Times += hit.Times
+		}
+	}
+	return all
 }
 
 // result writes down how the session stands.
@@ -294,7 +331,21 @@ func (p *player) result() {
 	}
 	for side, s := range from {
 		if s != (relay.Stats{}) {
-			fmt.Fprintf(&p.out, "  from %v: frames %d, messages %d, bytes %d, dropped %d\n", relay.Side(side), s.Frames, s.Messages, s.Bytes, s.Dropped)
+			fmt.Fprintf(&p.out, "  from %v: frames %d, messages %d, bytes %d, dropped %d%s\n", relay.Side(side), s.Frames, s.Messages, s.Bytes, s.Dropped, ruled(s))
 		}
 	}
+	if n := p.settings.limits.Memory.Used(); done && n > 0 {
+		fmt.Fprintf(&p.out, "  %d BYTES ARE NOT GIVEN BACK\n", n)
+	}
+}
+
+// ruled says what rules have done.
+func ruled(s relay.Stats) (text string) {
+	if s.DroppedMessages > 0 {
+		text += fmt.Sprintf(", messages dropped %d", s.DroppedMessages)
+	}
+	if s.Delayed > 0 {
+		text += fmt.Sprintf(", delayed %v", s.Delayed)
+	}
+	return text
 }

@@ -13,17 +13,26 @@ import (
 // An echo relays what arrives as it is, and ends with either side.
 type echo struct {
 	events [2][]Event
+	hits   []Hit
 	now    time.Duration
 	done   bool
 }
 
-func (e *echo) Send(from relay.Side, p []byte) { e.event(from.Other(), relay.Write, p) }
-func (e *echo) EOF(from relay.Side)            { e.event(from.Other(), relay.HalfClose, nil) }
-func (e *echo) Reset(from relay.Side)          { e.event(from.Other(), relay.Abort, nil); e.done = true }
-func (e *echo) Stall(relay.Side, bool)         {}
-func (e *echo) Break(relay.Side)               {}
-func (e *echo) Fail(relay.Cause)               { e.event(relay.Client, relay.Close, nil); e.done = true }
-func (e *echo) Abort()                         { e.event(relay.Client, relay.Write, []byte("!")) }
+func (e *echo) Send(from relay.Side, p []byte) {
+	e.event(from.Other(), relay.Write, p)
+	if len(p) == 3 { // upstream: raw 81 01 61
+		for range 2 {
+			e.hits = append(e.hits, Hit{from, relay.Hit{Action: relay.ActDrop, Rule: 3, Times: 2}})
+		}
+		e.hits = append(e.hits, Hit{from, relay.Hit{Action: relay.ActClose, Shadow: true, Times: 1}})
+	}
+}
+func (e *echo) EOF(from relay.Side)    { e.event(from.Other(), relay.HalfClose, nil) }
+func (e *echo) Reset(from relay.Side)  { e.event(from.Other(), relay.Abort, nil); e.done = true }
+func (e *echo) Stall(relay.Side, bool) {}
+func (e *echo) Break(relay.Side)       {}
+func (e *echo) Fail(relay.Cause)       { e.event(relay.Client, relay.Close, nil); e.done = true }
+func (e *echo) Abort()                 { e.event(relay.Client, relay.Write, []byte("!")) }
 func (e *echo) Sleep(d time.Duration) {
 	e.now += d / 2
 	e.event(relay.Upstream, relay.Write, []byte{0x8a, 0})
@@ -41,15 +50,21 @@ func (e *echo) Events(to relay.Side) []Event {
 }
 
 func (e *echo) Result() (relay.Result, [2]relay.Stats, bool) {
-	return relay.Result{Cause: relay.Drain, By: relay.Gateway, Reason: "why"}, [2]relay.Stats{{Frames: 1}, {}}, e.done
+	return relay.Result{Cause: relay.Drain, By: relay.Gateway, Reason: "why"}, [2]relay.Stats{{Frames: 1, DroppedMessages: 2, Delayed: time.Second}, {}}, e.done
 }
 
-func newEcho(*relay.Limits, bool) Subject { return new(echo) }
+func (e *echo) Hits() []Hit {
+	hits := e.hits
+	e.hits = nil
+	return hits
+}
+
+func newEcho(*relay.Limits, *relay.Grant) Subject { return new(echo) }
 
 // TestNotation plays every form of input, and reads its own output.
 func TestNotation(t *testing.T) {
 	const text = `# Everything that can be said.
-limits max_message=10 deflate
+limits max_message=10 deflate memory=1000 client.messages=2/5:reply=no:shadow client.bytes=1/2:delay:op=find:reason=why
 client: text "h i|" | binary nofin key=00000000 "\x00" | cont "é" size=3
   upstream< text key=01020304 "h i|"
   upstream< binary nofin key=00000000 "\x00"
@@ -75,6 +90,8 @@ upstream: binary size=200 "z"
   client< binary "abcdefghijklmnopqrst"... (201 bytes, CRC-32 553aaf17)
 upstream: raw 81 01 61
   client< text "a"
+  upstream! rule 3: drop, 4 times
+  upstream! rule 0: close in shadow
 upstream: eof
   client< half-close
 
@@ -106,7 +123,7 @@ fail drain
 	if shown := strings.Join(lines, ""); shown != text {
 		t.Errorf("%s", difference(text, shown))
 	}
-	for _, want := range []string{"result: ending, drain by gateway\n  from client: frames 1,", `result: drain by gateway, code 0, told client 0, upstream 0, "why"`} {
+	for _, want := range []string{"result: ending, drain by gateway\n  from client: frames 1, messages 0, bytes 0, dropped 0, messages dropped 2, delayed 1s\n", `result: drain by gateway, code 0, told client 0, upstream 0, "why"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
@@ -133,6 +150,14 @@ func TestMistakes(t *testing.T) {
 		"limits client.nothing=1":        `unknown limit "nothing"`,
 		"limits nobody.max_frame=1":      "neither client nor upstream",
 		"limits idle=5":                  "missing unit",
+		"limits memory=x":                "invalid syntax",
+		"limits nobody.bytes=1/2:drop":   "neither client nor upstream",
+		"limits client.bytes=x/2:drop":   "invalid syntax",
+		"limits client.bytes=1/x:drop":   "invalid syntax",
+		"limits client.bytes=1:drop":     "invalid syntax",
+		"limits client.bytes=1/2":        "needs an action",
+		"limits client.bytes=1/2:dance":  `unknown word "dance"`,
+		"limits client.frames=1/2:drop":  "want close or delay",
 		"limits code.nothing.client=1":   "unknown cause",
 		"limits code.drain.nobody=1":     "neither client nor upstream",
 		"client: text\nlimits max_frame": "before the first input",

@@ -113,6 +113,36 @@ func TestCrossed(t *testing.T) {
 	}
 }
 
+// TestCrossedInPart is TestCrossed where messages may be dropped.
+func TestCrossedInPart(t *testing.T) {
+	l := newSettings().limits
+	l.From[relay.Client].Rates = []relay.Rate{{Action: relay.ActDrop}}
+	l.From[relay.Upstream].Rates = []relay.Rate{{Action: relay.ActReply}}
+	const sent = `text "a" | ping "p" | text nofin "b" | pong "q" | cont nofin "c" | cont "d" | text nofin "b" | cont "e" | close 1000`
+	for _, test := range []struct {
+		got string
+		ok  bool
+	}{
+		{sent, true},
+		{`ping "p" | pong "q" | close 1000`, true},
+		{`ping "p" | pong "q" | text nofin "b" | cont nofin "c" | cont "d"`, true}, // overtaken
+		{`text "a" | text nofin "b" | cont "e"`, true},
+		{`text "a" | text nofin "b" | cont nofin "c"`, true}, // so far
+		{`text nofin "b" | cont "e" | text "slow down" | close 1008`, true},
+		{`text nofin "b" | cont "d"`, false},                  // split
+		{`text nofin "b" | cont nofin "c" | cont "e"`, false}, // mixed
+		{`text nofin "b" | cont "e" | text "a"`, false},       // reordered
+		{`text "a" | text "a"`, false},                        // doubled
+		{`pong "q" | ping "p"`, false},                        // reordered
+		{`text nofin "b" | cont nofin "c" | close 1000 | cont "d"`, false},
+	} {
+		_, err := Crossed(relay.Upstream, wire(t, relay.Client, test.got), wire(t, relay.Client, sent), &l, false, true)
+		if (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.got, err)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 65535, 65536} {
 		f := Frame{Fin: true, Op: 2, Masked: true, Key: [4]byte{1, 2, 3, 4}, Form: minimal(uint64(n)), Length: uint64(n), Payload: Filler(n)}

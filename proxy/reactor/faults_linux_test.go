@@ -20,7 +20,7 @@ func onAllWirings(t *testing.T, test func(t *testing.T, r *rig, side relay.Side)
 	for _, w := range wirings() {
 		for _, side := range []relay.Side{relay.Client, relay.Upstream} {
 			t.Run(w.name+", "+side.String(), func(t *testing.T) {
-				r := newRig(t, newLoopByHand(t, wheelTick), w, testLimits(), false, [2][]byte{})
+				r := newRig(t, newLoopByHand(t, wheelTick), w, testLimits(), nil, [2][]byte{})
 				test(t, r, side)
 				if !r.session.over {
 					r.advance(time.Minute)
@@ -188,7 +188,7 @@ func TestBothEndAtOnce(t *testing.T) {
 		for one, clientEnds := range farewells() {
 			for other, upstreamEnds := range farewells() {
 				t.Run(w.name+", "+one+", "+other, func(t *testing.T) {
-					r := newRig(t, newLoopByHand(t, wheelTick), w, testLimits(), false, [2][]byte{})
+					r := newRig(t, newLoopByHand(t, wheelTick), w, testLimits(), nil, [2][]byte{})
 					clientEnds(r.peers[relay.Client])
 					upstreamEnds(r.peers[relay.Upstream])
 					r.rest()
@@ -303,7 +303,7 @@ func TestPanic(t *testing.T) {
 		for _, w := range wirings() {
 			t.Run(name+", "+w.name, func(t *testing.T) {
 				l := newLoopByHand(t, wheelTick)
-				good := newRig(t, l, w, testLimits(), false, [2][]byte{})
+				good := newRig(t, l, w, testLimits(), nil, [2][]byte{})
 				limits, left := testLimits(), faults
 				random := limits.Random
 				limits.Random = func() [4]byte {
@@ -312,7 +312,7 @@ func TestPanic(t *testing.T) {
 					}
 					return random()
 				}
-				bad := newRig(t, l, w, limits, false, [2][]byte{})
+				bad := newRig(t, l, w, limits, nil, [2][]byte{})
 				text := sends(relay.Client, frame.OpText, []byte("good"))
 				bad.Send(relay.Client, text)
 				bad.advance(limits.PingInterval + wheelTick) // the ping needs a random payload
@@ -355,7 +355,7 @@ func (touchy) Panicked(any, []byte)            { panic("touchy") }
 func TestPanickingOwner(t *testing.T) {
 	r := &rig{t: t, loop: newLoopByHand(t, wheelTick), ledger: &ledger{}}
 	r.hooks = touchy{r.ledger}
-	r.begin(wiring{"unix", "unix", tls.VersionTLS13}, testLimits(), false, [2][]byte{})
+	r.begin(wiring{"unix", "unix", tls.VersionTLS13}, testLimits(), nil, [2][]byte{})
 	r.Send(relay.Client, sends(relay.Client, frame.OpText, []byte("good")))
 	wantTold(t, r.peers[relay.Client], 1011)
 	wantTold(t, r.peers[relay.Upstream], 1011)
@@ -372,7 +372,7 @@ func TestNothingIsLeftOfDescriptors(t *testing.T) {
 		l := newLoopByHand(t, wheelTick)
 		r := &rig{t: t, loop: l, ledger: &ledger{}}
 		r.hooks = r.ledger
-		r.core = relay.New(testLimits(), false, l.now)
+		r.core = relay.New(testLimits(), nil, l.now)
 		conns := r.connect(wiring{"tcp", "tcp", 0})
 		before := descriptors(t)
 		var failed error

@@ -245,6 +245,7 @@ func fire(t *timer) {
 		// due, which is then due at once.
 		for range maxFires {
 			core.Tick(now)
+			s.reportBoth()
 			if s.drain(); core.Deadline().After(now) {
 				break
 			}

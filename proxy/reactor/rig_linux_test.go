@@ -29,6 +29,7 @@ const maxTurns = 5000
 type ledger struct {
 	mu     sync.Mutex
 	more   [2]relay.Stats
+	hits   []transcript.Hit
 	faults []any
 	ended  int
 	result relay.Result
@@ -40,7 +41,13 @@ func (g *ledger) Relayed(from relay.Side, more relay.Stats) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := &g.more[from]
-	*c = relay.Stats{Frames: c.Frames + more.Frames, Messages: c.Messages + more.Messages, Bytes: c.Bytes + more.Bytes, Dropped: c.Dropped + more.Dropped}
+	*c = c.Add(more)
+}
+
+func (g *ledger) Ruled(from relay.Side, hit relay.Hit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hits = append(g.hits, transcript.Hit{From: from, Hit: hit})
 }
 
 func (g *ledger) Panicked(fault any, _ []byte) {
@@ -104,17 +111,17 @@ func newLoopByHand(t testing.TB, tick time.Duration) *loop {
 }
 
 // newRig hands a session over.
-func newRig(t testing.TB, l *loop, w wiring, limits *relay.Limits, deflate bool, early [2][]byte) *rig {
+func newRig(t testing.TB, l *loop, w wiring, limits *relay.Limits, grant *relay.Grant, early [2][]byte) *rig {
 	t.Helper()
 	r := &rig{t: t, loop: l, ledger: &ledger{}}
 	r.hooks = r.ledger
-	r.begin(w, limits, deflate, early)
+	r.begin(w, limits, grant, early)
 	return r
 }
 
-func (r *rig) begin(w wiring, limits *relay.Limits, deflate bool, early [2][]byte) {
+func (r *rig) begin(w wiring, limits *relay.Limits, grant *relay.Grant, early [2][]byte) {
 	r.t.Helper()
-	r.core = relay.New(limits, deflate, r.loop.now)
+	r.core = relay.New(limits, grant, r.loop.now)
 	r.hand(r.connect(w), early)
 	r.rest()
 }
@@ -199,6 +206,12 @@ func (r *rig) Events(to relay.Side) []transcript.Event {
 	events := p.events
 	p.events = nil
 	return events
+}
+
+func (r *rig) Hits() []transcript.Hit {
+	hits := r.ledger.hits
+	r.ledger.hits = nil
+	return hits
 }
 
 func (r *rig) Result() (relay.Result, [2]relay.Stats, bool) {

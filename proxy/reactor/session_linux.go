@@ -20,11 +20,12 @@ type session struct {
 	over    bool // both descriptors are closed
 }
 
-// Hooks is what the owner of a session learns of it. Relayed and Panicked are
-// called by the loop, which waits for them: they must not block. Ended is
-// called by another goroutine, once, when both descriptors are closed.
+// Hooks is what the owner of a session learns of it. Relayed, Ruled and
+// Panicked are called by the loop, which waits for them: they must not block.
+// Ended is called by another goroutine, once, when both descriptors are closed.
 type Hooks interface {
 	Relayed(from relay.Side, more relay.Stats)
+	Ruled(from relay.Side, hit relay.Hit) // a rule refused something of a side, or would have
 	Panicked(fault any, stack []byte)
 	Ended(r relay.Result, stats [2]relay.Stats)
 }
@@ -92,6 +93,7 @@ func (s *session) begin() {
 func (s *session) settle() {
 	s.drain()
 	if s.core.Done() {
+		s.reportBoth()
 		s.loop.end(s)
 		return
 	}
@@ -105,6 +107,10 @@ func (s *session) settle() {
 func (s *session) drain() {
 	for op, ok := s.core.Next(); ok; op, ok = s.core.Next() {
 		x := &s.legs[op.Side]
+		if op.Kind == relay.Report {
+			s.hooks.Ruled(op.Side, op.Hit)
+			continue
+		}
 		if x.closed != 0 {
 			continue
 		}
@@ -119,6 +125,12 @@ func (s *session) drain() {
 			x.close(op.Kind)
 		}
 	}
+}
+
+// reportBoth is report for what time may have changed.
+func (s *session) reportBoth() {
+	s.report(relay.Client)
+	s.report(relay.Upstream)
 }
 
 // report passes on what was relayed since the last time.

@@ -32,11 +32,11 @@ func play(t *testing.T, w wiring, script *transcript.Script) {
 		tick = time.Microsecond // it lasts for a thousand hours
 	}
 	var r *rig
-	got, err := script.Play(func(l *relay.Limits, deflate bool) transcript.Subject {
+	got, err := script.Play(func(l *relay.Limits, grant *relay.Grant) transcript.Subject {
 		if r != nil {
 			r.stop()
 		}
-		r = newRig(t, newLoopByHand(t, tick), w, l, deflate, [2][]byte{})
+		r = newRig(t, newLoopByHand(t, tick), w, l, grant, [2][]byte{})
 		return r
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -71,12 +72,22 @@ func budgetLimits() *relay.Limits {
 	l := limits()
 	l.MaxLifetime = 24 * time.Hour
 	l.From[relay.Client].NoBinary, l.From[relay.Upstream].NoBinary = true, true
+	l.From[relay.Client].Rates, l.From[relay.Upstream].Rates = wideRates(), wideRates()
 	return l
+}
+
+// wideRates are rates of each unit, with room for everything.
+func wideRates() []relay.Rate {
+	return []relay.Rate{
+		{Of: relay.Messages, PerSecond: 1e9, Burst: 1e9, Action: relay.ActClose},
+		{Of: relay.Bytes, PerSecond: 1e12, Burst: 1e12, Action: relay.ActDelay},
+		{Of: relay.Frames, PerSecond: 1e9, Burst: 1e9, Action: relay.ActClose, Shadow: true},
+	}
 }
 
 func TestNoAllocationPerMessage(t *testing.T) {
 	for _, m := range messages() {
-		s := relay.New(budgetLimits(), false, epoch)
+		s := relay.New(budgetLimits(), nil, epoch)
 		now := epoch
 		n := testing.AllocsPerRun(1000, func() {
 			now = now.Add(time.Microsecond)
@@ -93,17 +104,50 @@ func TestNoAllocationPerMessage(t *testing.T) {
 
 func BenchmarkMessage(b *testing.B) {
 	for _, m := range messages() {
-		b.Run(m.name, func(b *testing.B) {
-			s := relay.New(budgetLimits(), false, epoch)
-			size := 0
-			for _, p := range m.pieces {
-				size += len(p)
-			}
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for b.Loop() {
-				m.pass(s, epoch)
-			}
-		})
+		for name, rates := range map[string][]relay.Rate{"": nil, ", rates": wideRates()} {
+			b.Run(m.name+name, func(b *testing.B) {
+				l := budgetLimits()
+				l.From[relay.Client].Rates, l.From[relay.Upstream].Rates = rates, rates
+				s := relay.New(l, nil, epoch)
+				size := 0
+				for _, p := range m.pieces {
+					size += len(p)
+				}
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				now := epoch
+				for b.Loop() {
+					now = now.Add(time.Microsecond)
+					m.pass(s, now)
+				}
+			})
+		}
 	}
+}
+
+// TestMemoryWithRates measures what a session costs that has sent messages of
+// both sides through rates, in bytes of heap.
+func TestMemoryWithRates(t *testing.T) {
+	const n, most = 1000, 1900
+	l := budgetLimits()
+	l.PingInterval = 0
+	all := messages()
+	sessions := make([]*relay.Session, n)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range sessions {
+		sessions[i] = relay.New(l, nil, epoch)
+		for _, m := range all {
+			m.pass(sessions[i], epoch)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (after.HeapAlloc - before.HeapAlloc) / n
+	t.Logf("a session with rates of both sides is %d bytes", each)
+	if each > most {
+		t.Errorf("a session with rates of both sides is %d bytes, want at most %d", each, most)
+	}
+	runtime.KeepAlive(sessions)
 }

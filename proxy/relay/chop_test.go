@@ -40,8 +40,8 @@ func TestChopped(t *testing.T) {
 		}
 		for name, size := range cuts {
 			t.Run(script.Name+"/"+name, func(t *testing.T) {
-				got, err := script.Play(func(l *relay.Limits, deflate bool) transcript.Subject {
-					return &chopped{newCore(t, l, deflate), size}
+				got, err := script.Play(func(l *relay.Limits, grant *relay.Grant) transcript.Subject {
+					return &chopped{newCore(t, l, grant), size}
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -79,8 +79,8 @@ func TestJoined(t *testing.T) {
 // the bytes, and how the connection ended.
 func totals(t *testing.T, script *transcript.Script) (all [][2]string) {
 	var cores []*core
-	_, err := script.Play(func(l *relay.Limits, deflate bool) transcript.Subject {
-		cores = append(cores, newCore(t, l, deflate))
+	_, err := script.Play(func(l *relay.Limits, grant *relay.Grant) transcript.Subject {
+		cores = append(cores, newCore(t, l, grant))
 		return cores[len(cores)-1]
 	})
 	if err != nil {
@@ -101,7 +101,7 @@ func totals(t *testing.T, script *transcript.Script) (all [][2]string) {
 func TestEveryCause(t *testing.T) {
 	var text strings.Builder
 	for _, script := range transcript.Read(t, "testdata/*.txt") {
-		got, err := script.Play(func(l *relay.Limits, deflate bool) transcript.Subject { return newCore(t, l, deflate) })
+		got, err := script.Play(func(l *relay.Limits, grant *relay.Grant) transcript.Subject { return newCore(t, l, grant) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // control decides on a control frame of a side; payload is unmasked.
-func (s *Session) control(from Side, payload []byte) (verdict, *frame.Violation) {
+func (s *Session) control(from Side, payload []byte) (fate, *frame.Violation) {
 	h, to := &s.half[from], &s.half[from.Other()]
 	switch h.header.OpCode {
 	case frame.OpClose:
@@ -49,9 +49,7 @@ func (s *Session) control(from Side, payload []byte) (verdict, *frame.Violation)
 		h.stats.Dropped++ // unsolicited: nobody waits for it
 		return drop, nil
 	}
-	s.busyAt = s.now
-	h.stats.Frames++
-	h.stats.Bytes += uint64(len(payload))
+	s.count(from, 1, uint64(len(payload)))
 	return pass, nil
 }
 
@@ -65,13 +63,16 @@ func (s *Session) mayControl(h *half) bool {
 
 // peerClose takes a side's Close. The first one is relayed as it came; an
 // answer to a Close that the gateway made ends there.
-func (s *Session) peerClose(from Side, payload []byte) (verdict, *frame.Violation) {
+func (s *Session) peerClose(from Side, payload []byte) (fate, *frame.Violation) {
 	code, _, v := frame.ParseClose(payload)
 	if v != nil {
 		return drop, v
 	}
 	h := &s.half[from]
 	h.gotClose, h.closeCode, h.phase = true, code, discarding
+	if h.rules != nil {
+		h.rules.forget() // what it had begun is not completed any more
+	}
 	if s.cause == None {
 		s.cause, s.by = PeerClosed, from
 	}
@@ -94,16 +95,45 @@ func (s *Session) midFrame(to Side) bool {
 	return from.streaming || from.torn
 }
 
-// answer sends a side the pong that it is owed, once it is not amid a frame.
+// owes reports that a side is owed a pong or a reply.
+func (s *Session) owes(to Side) bool {
+	h := &s.half[to]
+	return h.pong != nil || h.rules != nil && h.rules.owed != ""
+}
+
+// answer sends a side the pong that it is owed, once it is not amid a frame,
+// and the reply, once it is not amid a message (RFC 6455 §5.4). A side that
+// does not take what it is sent gets the latest reply only.
 func (s *Session) answer(to Side) {
 	h := &s.half[to]
-	if h.pong == nil || s.midFrame(to) {
+	if s.midFrame(to) {
+		return
+	}
+	if h.pong != nil {
+		if s.cause == None {
+			s.write(to, frame.Append(nil, frame.OpPong, h.pong, s.key(to)))
+		}
+		h.pong = nil
+	}
+	if h.rules == nil || h.rules.owed == "" || s.half[to.Other()].amid() || h.pending > s.limits.HighWater {
 		return
 	}
 	if s.cause == None {
-		s.write(to, frame.Append(nil, frame.OpPong, h.pong, s.key(to)))
+		s.write(to, frame.Append(nil, frame.OpText, []byte(h.rules.owed), s.key(to)))
 	}
-	h.pong = nil
+	h.rules.owed = ""
+}
+
+// amid reports that the message under way was relayed in part. The sequence is
+// ahead of a last fragment that is not relayed yet.
+func (h *half) amid() bool {
+	open := h.sequence.Open() || h.header.OpCode == frame.OpContinuation && (h.hold != nil || h.waits())
+	return open && !h.unseen()
+}
+
+// unseen reports that of the message under way nothing was relayed.
+func (h *half) unseen() bool {
+	return h.rules != nil && (h.rules.gathering || h.rules.dropping || h.waits() && begins(h.header))
 }
 
 // sendPing pings a side that has been silent.

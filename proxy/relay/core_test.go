@@ -18,6 +18,7 @@ type core struct {
 	peers    [2]peer
 	spans    [2][][]byte // handed out and not written, by receiver
 	buf      []byte
+	hits     []transcript.Hit
 	maxTicks int
 }
 
@@ -32,11 +33,10 @@ type peer struct {
 	shut, closed    bool
 	ended, gone     bool // it sends no more; it was reset
 	reset           bool // by the session
-	lost            bool // what was not written when it was closed
 }
 
-func newCore(t testing.TB, l *relay.Limits, deflate bool) *core {
-	return &core{t: t, s: relay.New(l, deflate, epoch), now: epoch, maxTicks: 10_000}
+func newCore(t testing.TB, l *relay.Limits, grant *relay.Grant) *core {
+	return &core{t: t, s: relay.New(l, grant, epoch), now: epoch, maxTicks: 10_000}
 }
 
 func (c *core) Send(from relay.Side, p []byte) {
@@ -105,6 +105,7 @@ func (c *core) Sleep(d time.Duration) {
 		c.now = later(c.now, at)
 		c.s.Tick(c.now)
 		c.act()
+		c.inputs()
 	}
 	c.now = until
 }
@@ -120,15 +121,22 @@ func later(a, b time.Time) time.Time {
 // due at this moment.
 func (c *core) rest() {
 	c.act()
+	c.inputs()
+	c.Sleep(0)
+}
+
+// inputs does what peers have done while their sides were not read.
+func (c *core) inputs() {
 	for side := range c.peers {
 		for p := &c.peers[side]; len(p.later) > 0 && !p.paused; {
 			do := p.later[0]
 			p.later = p.later[1:]
-			do()
-			c.act()
+			if !p.closed && !p.ended {
+				do()
+				c.act()
+			}
 		}
 	}
-	c.Sleep(0)
 }
 
 // act does what the session asks for until it asks for nothing.
@@ -145,6 +153,10 @@ func (c *core) act() {
 
 func (c *core) op(op relay.Op) {
 	p := &c.peers[op.Side]
+	if op.Kind == relay.Report {
+		c.hits = append(c.hits, transcript.Hit{From: op.Side, Hit: op.Hit})
+		return
+	}
 	if p.closed {
 		c.t.Errorf("operation %d on the closed %v", op.Kind, op.Side)
 	}
@@ -171,7 +183,7 @@ func (c *core) op(op relay.Op) {
 		if op.Kind == relay.Close && len(p.queue) > 0 && !p.gone {
 			c.t.Errorf("close of the %v, %d bytes unwritten", op.Side, len(p.queue))
 		}
-		p.closed, p.reset, p.lost = true, op.Kind == relay.Abort, len(p.queue) > 0
+		p.closed, p.reset = true, op.Kind == relay.Abort
 		p.queue, p.paused = nil, false
 	}
 	p.events = append(p.events, transcript.Event{At: c.now.Sub(epoch), Kind: op.Kind})
@@ -211,6 +223,12 @@ func (c *core) Events(to relay.Side) []transcript.Event {
 	events := c.peers[to].events
 	c.peers[to].events = nil
 	return events
+}
+
+func (c *core) Hits() []transcript.Hit {
+	hits := c.hits
+	c.hits = nil
+	return hits
 }
 
 func (c *core) Result() (relay.Result, [2]relay.Stats, bool) {

@@ -24,8 +24,24 @@
 //
 // Text is checked to be UTF-8 in place, through its mask, without unmasking.
 //
-// While a receiver has not taken what it was sent, the clocks of the sender
-// stand still: it may not be read, so its silence means nothing.
+// # Rules
+//
+// A side's rates are asked at each frame header, before its payload is read: a
+// message is refused whole, or not at all. One that cannot be decided on before
+// its end is gathered, as it came, in buffers that Limits.Memory bounds for all
+// sessions together; control frames that are interleaved with it go on at once.
+// What a rate delays stays behind with the rest of the read that brought it
+// (backlog); its side is not read meanwhile, and not before what left the
+// backlog has been written.
+//
+// What the rules remember of a side (ruling) is made with the first frame that
+// they look at, and buffers are borrowed: an idle session has neither.
+//
+// # Clocks
+//
+// While a receiver has not taken what it was sent, or a rate delays the sender,
+// the clocks of the sender stand still: it may not be read, so its silence means
+// nothing.
 //
 // # How it ends
 //

@@ -37,7 +37,15 @@ func (s *Session) mayStop() bool {
 // underWay reports that a side has begun a message or a frame that is to be
 // relayed, and not ended it.
 func (h *half) underWay() bool {
-	return h.phase == relaying && (h.streaming || h.hold != nil || h.parser.Partial() || h.sequence.Open())
+	switch {
+	case h.phase != relaying, h.waits() && h.unseen():
+		return false
+	case h.streaming, h.hold != nil, h.parser.Partial():
+		return true
+	case h.rules != nil && h.rules.dropping:
+		return false
+	}
+	return h.amid() || h.rules != nil && h.rules.gathering
 }
 
 // end is the one place that ends a session. by is the side at fault, or
@@ -59,6 +67,7 @@ func (s *Session) end(c Cause, by Side, reason string) {
 		} else {
 			h.await()
 		}
+		s.lift(side)
 	}
 }
 
@@ -110,10 +119,27 @@ func (s *Session) close(side Side, how OpKind) {
 		return
 	}
 	h.discard()
-	h.closed, h.paused, h.endAt, h.pong, h.pending = true, false, 0, nil, 0
+	h.closed, h.paused, h.endAt, h.pong = true, false, 0, nil
 	s.ops = append(s.ops, Op{Kind: how, Side: side})
-	if other := side.Other(); s.half[other].paused {
-		s.resume(other)
+	s.lift(side)
+	s.unwritten(side.Other())
+	h.pending = 0
+	s.readOn(side.Other())
+}
+
+// unwritten forgets what was handed out of a side's buffers.
+func (s *Session) unwritten(from Side) {
+	h := &s.half[from]
+	if s.half[from.Other()].pending == 0 {
+		return
+	}
+	abandon(&h.spent)
+	if h.rules != nil {
+		l := &h.rules.backlog
+		l.lent = false
+		if l.b != nil {
+			l.b.handed = true // in part
+		}
 	}
 }
 

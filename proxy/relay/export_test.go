@@ -3,11 +3,19 @@ package relay
 // Pending returns how many bytes were handed out and not reported as written.
 func Pending(s *Session, to Side) int { return s.half[to].pending }
 
+// Waits reports that something of a side is delayed.
+func Waits(s *Session, from Side) bool { return s.half[from].waits() }
+
 // Borrowed returns how many buffers a session has borrowed from the pool.
 func Borrowed(s *Session) (n int) {
 	for i := range s.half {
-		for _, b := range [...]*buffer{s.half[i].hold, s.half[i].spent} {
-			if b != nil {
+		h := &s.half[i]
+		lists := []*buffer{h.hold, h.spent}
+		if h.rules != nil {
+			lists = append(lists, h.rules.parts, h.rules.backlog.b)
+		}
+		for _, b := range lists {
+			for ; b != nil; b = b.next {
 				n++
 			}
 		}

@@ -28,6 +28,10 @@ type Limits struct {
 
 	Codes Codes
 
+	// Memory is what messages that must be gathered, and what rates delay, are
+	// kept in. Without one a session that needs it ends with Overload.
+	Memory *Memory
+
 	// Random returns an unpredictable value: the masking key of each frame that
 	// the gateway makes (RFC 6455 §5.3), and the payload of its pings.
 	Random func() [4]byte
@@ -40,6 +44,7 @@ type Shape struct {
 	MaxFragments int    // frames of one message, empty ones included
 	NoText       bool
 	NoBinary     bool
+	Rates        []Rate // all of them valid
 }
 
 // Defaults returns the limits of a route that sets none. Random is left to the

@@ -26,7 +26,7 @@ func kinds(all []relay.Op) (k [][2]int) {
 func TestBackPressure(t *testing.T) {
 	l := limits()
 	l.HighWater, l.LowWater = 20_000, 5_000
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	p := frame.Append(nil, frame.OpBinary, make([]byte, 6_000), nil)
 
 	handed := 0
@@ -64,7 +64,7 @@ func TestBackPressure(t *testing.T) {
 func TestPausedSideIsReadAgainWhenItsReceiverIsGone(t *testing.T) {
 	l := limits()
 	l.HighWater = 100
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 200), nil), epoch)
 	ops(s)
 	s.Gone(relay.Client, epoch)
@@ -78,7 +78,7 @@ func TestPausedSideIsReadAgainWhenItsReceiverIsGone(t *testing.T) {
 func TestClosedSideIsNotResumed(t *testing.T) {
 	l := limits()
 	l.HighWater = 100
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 200), nil), epoch)
 	ops(s)
 	s.Gone(relay.Upstream, epoch)
@@ -94,7 +94,7 @@ func TestClosedSideIsNotResumed(t *testing.T) {
 func TestClocksWhilePaused(t *testing.T) {
 	l := limits()
 	l.HighWater, l.LowWater, l.WriteTimeout = 100, 50, time.Minute
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 200), nil), epoch)
 	s.Feed(relay.Upstream, []byte{0x82}, epoch.Add(time.Second)) // a header that has begun
 	ops(s)
@@ -119,7 +119,7 @@ func TestClocksWhilePaused(t *testing.T) {
 func TestWriteProgressCounts(t *testing.T) {
 	l := limits()
 	l.PingInterval = 0
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 200), nil), epoch)
 	ops(s)
 	for i := range 20 {
@@ -141,7 +141,7 @@ func TestWriteProgressCounts(t *testing.T) {
 // close_timeout for its answer.
 func TestSlowPeerIsToldTheEnd(t *testing.T) {
 	l := limits()
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 100_000), nil), epoch)
 	ops(s)
 	s.Fail(relay.Drain, epoch)
@@ -167,7 +167,7 @@ func TestSlowPeerIsToldTheEnd(t *testing.T) {
 // TestTooSlowPeerIsReset is the same at less than min_progress.
 func TestTooSlowPeerIsReset(t *testing.T) {
 	l := limits()
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 100_000), nil), epoch)
 	ops(s)
 	s.Fail(relay.Drain, epoch)
@@ -190,7 +190,7 @@ func TestTooSlowPeerIsReset(t *testing.T) {
 // TestLateReports are those of a writer that was at work when its side was
 // closed.
 func TestLateReports(t *testing.T) {
-	s := relay.New(limits(), false, epoch)
+	s := relay.New(limits(), nil, epoch)
 	s.Feed(relay.Upstream, frame.Append(nil, frame.OpBinary, make([]byte, 100), nil), epoch)
 	s.Gone(relay.Client, epoch)
 	s.Written(relay.Client, 102, epoch)
@@ -208,7 +208,7 @@ func TestLateReports(t *testing.T) {
 }
 
 func TestBufferOfAFrameThatCannotBeWritten(t *testing.T) {
-	s := relay.New(limits(), false, epoch)
+	s := relay.New(limits(), nil, epoch)
 	s.WriteFailed(relay.Client, epoch)
 	p := frame.Append(nil, frame.OpText, []byte("hello"), nil)
 	s.Feed(relay.Upstream, p[:3], epoch)
@@ -222,7 +222,7 @@ func TestBufferOfAFrameThatCannotBeWritten(t *testing.T) {
 }
 
 func TestBufferOfAFrameThatIsWritten(t *testing.T) {
-	s := relay.New(limits(), false, epoch)
+	s := relay.New(limits(), nil, epoch)
 	p := frame.Append(nil, frame.OpText, []byte("hello"), nil)
 	s.Feed(relay.Upstream, p[:3], epoch)
 	s.Feed(relay.Upstream, p[3:], epoch)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -35,12 +36,14 @@ const (
 	HalfClose                   // end the writing direction of Side; all that was written has been taken
 	Close                       // close the connection to Side
 	Abort                       // reset the connection to Side; what was not written is lost
+	Report                      // Hit has happened to what Side sent
 )
 
 // An Op is one thing that the driver must do.
 type Op struct {
 	Kind OpKind
 	Side Side
+	Hit  Hit    // of Report
 	Data []byte // of Write: valid until it was reported as Written, and no longer than until the next Feed of the other side
 }
 
@@ -50,6 +53,9 @@ type Stats struct {
 	Messages uint64
 	Bytes    uint64 // payload
 	Dropped  uint64 // control frames that were answered, expected or not wanted here
+
+	DroppedMessages uint64        // by rules
+	Delayed         time.Duration // for which rates kept it from being read
 }
 
 // A Result says how a session ended.
@@ -102,7 +108,8 @@ type half struct {
 	header     frame.Header     // of the current frame
 	left       int64            // payload bytes of the current frame, streamed or skipped
 	hold       *buffer          // the current frame, gathered
-	spent      *buffer          // the frame before, handed out and perhaps not written yet
+	spent      *buffer          // what was handed out of buffers, and perhaps is not written yet
+	rules      *ruling          // nil until rules have looked at a frame
 	cut        [frame.MaxHeader]byte
 	fragments  int
 	size       uint64 // payload of the current message so far
@@ -131,10 +138,10 @@ type half struct {
 // A Session relays one connection. It is not safe for concurrent use.
 type Session struct {
 	limits   *Limits
+	grant    *Grant
 	start    time.Time
 	now      time.Duration // since start, as are all times of a session
 	busyAt   time.Duration // of the latest relayed frame
-	deflate  bool
 	cause    Cause
 	by       Side
 	stopping Cause // a graceful end that waits for the messages under way
@@ -146,13 +153,19 @@ type Session struct {
 	room     [2]Op
 }
 
-// New returns the session of a connection whose handshake is done. deflate
-// says that permessage-deflate was agreed. limits must not change afterwards.
-func New(limits *Limits, deflate bool, now time.Time) *Session {
-	s := &Session{limits: limits, start: now, deflate: deflate, by: Gateway}
+// New returns the session of a connection whose handshake is done. limits and
+// grant must not change afterwards; a nil grant grants nothing.
+func New(limits *Limits, grant *Grant, now time.Time) *Session {
+	if grant == nil {
+		grant = noGrant
+	}
+	s := &Session{limits: limits, grant: grant, start: now, by: Gateway}
 	s.ops = s.room[:0]
 	return s
 }
+
+// clock is the session's time as others know it.
+func (s *Session) clock() time.Time { return s.start.Add(s.now) }
 
 // advance sets the session's time. A clock that steps back stands still.
 func (s *Session) advance(now time.Time) {
@@ -163,8 +176,13 @@ func (s *Session) advance(now time.Time) {
 func (s *Session) Feed(from Side, p []byte, now time.Time) {
 	s.advance(now)
 	h := &s.half[from]
-	free(&h.spent)
 	h.heardAt, h.pinged = s.now, false
+	if h.behind() {
+		s.early(from, p)
+		s.settle()
+		return
+	}
+	free(&h.spent)
 	if h.phase == relaying {
 		p = p[s.walk(from, p):]
 	}
@@ -177,19 +195,34 @@ func (s *Session) Feed(from Side, p []byte, now time.Time) {
 // EOF says that a side sends no more bytes; it may still read.
 func (s *Session) EOF(side Side, now time.Time) {
 	s.advance(now)
+	if h := &s.half[side]; h.waits() {
+		h.rules.backlog.eof = true
+	} else {
+		s.ended(side)
+	}
+	s.settle()
+}
+
+// ended takes note that all that a side sent has been looked at.
+func (s *Session) ended(side Side) {
 	h := &s.half[side]
 	h.eof, h.pinged = true, false
 	if !h.gotClose {
 		s.end(lost(side), side, "")
 	}
-	s.settle()
 }
 
-// Gone says that the connection to a side is broken: it was reset.
+// Gone says that the connection to a side is broken: it was reset. What rates
+// delay of it is still relayed, for CloseTimeout at most.
 func (s *Session) Gone(side Side, now time.Time) {
 	s.advance(now)
-	s.close(side, Close)
-	s.end(lost(side), side, "")
+	if h := &s.half[side]; h.waits() {
+		h.rules.backlog.eof = true
+		s.writeFailed(side)
+	} else {
+		s.close(side, Close)
+		s.end(lost(side), side, "")
+	}
 	s.settle()
 }
 
@@ -198,6 +231,11 @@ func (s *Session) Gone(side Side, now time.Time) {
 // among it, and then says better why the session ends.
 func (s *Session) WriteFailed(to Side, now time.Time) {
 	s.advance(now)
+	s.writeFailed(to)
+	s.settle()
+}
+
+func (s *Session) writeFailed(to Side) {
 	h := &s.half[to]
 	if h.closed || h.broken {
 		return
@@ -207,7 +245,6 @@ func (s *Session) WriteFailed(to Side, now time.Time) {
 	if h.endAt == 0 {
 		h.endAt = s.patience(h)
 	}
-	s.settle()
 }
 
 // Fail ends the session from outside: a drain, a revoked permission, a fault.
@@ -237,12 +274,16 @@ func (s *Session) taken(to Side, n int) {
 	h.wroteAt = s.now
 	if h.pending == 0 {
 		free(&from.spent)
-		from.unstick(s.now)
+		if from.rules != nil {
+			from.rules.backlog.lent = false
+		}
+		from.unstick(from.stuckAt, s.now)
 		h.endAt = min(h.endAt, s.patience(h))
 	}
-	if from.paused && h.pending <= s.limits.LowWater {
-		s.resume(to.Other())
+	if s.owes(to) {
+		s.answer(to)
 	}
+	s.readOn(to.Other())
 }
 
 // Next returns the next operation. Every call that changes the session is
@@ -289,17 +330,24 @@ func (s *Session) write(to Side, p []byte) {
 		h.wroteAt, from.stuckAt = s.now, s.now
 	}
 	h.pending += len(p)
-	s.ops = append(s.ops, Op{Write, to, p})
-	if h.pending > s.limits.HighWater && !from.paused && !from.closed {
-		from.paused = true
-		s.ops = append(s.ops, Op{Kind: Pause, Side: to.Other()})
+	s.ops = append(s.ops, Op{Kind: Write, Side: to, Data: p})
+	if h.pending > s.limits.HighWater {
+		s.pause(to.Other())
 	}
 }
 
-// resume reads a side again.
-func (s *Session) resume(side Side) {
-	s.half[side].paused = false
-	s.ops = append(s.ops, Op{Kind: Resume, Side: side})
+// report tells of a rule that refused something of a side, or would have.
+func (s *Session) report(from Side, hit Hit) {
+	hit.Times = 1
+	if n := len(s.ops) - 1; n >= s.next {
+		same := hit
+		same.Times = s.ops[n].Hit.Times
+		if o := &s.ops[n]; o.Kind == Report && o.Side == from && o.Hit == same && same.Times < math.MaxUint16 {
+			o.Hit.Times++
+			return
+		}
+	}
+	s.ops = append(s.ops, Op{Kind: Report, Side: from, Hit: hit})
 }
 
 // key returns the masking key for a frame that the gateway makes, or nil
@@ -312,7 +360,18 @@ func (s *Session) key(to Side) *[4]byte {
 	return &k
 }
 
+// Add returns the sum of both.
+func (s Stats) Add(more Stats) Stats {
+	return Stats{
+		s.Frames + more.Frames, s.Messages + more.Messages, s.Bytes + more.Bytes, s.Dropped + more.Dropped,
+		s.DroppedMessages + more.DroppedMessages, s.Delayed + more.Delayed,
+	}
+}
+
 // Sub returns what was relayed since an earlier reading.
 func (s Stats) Sub(before Stats) Stats {
-	return Stats{s.Frames - before.Frames, s.Messages - before.Messages, s.Bytes - before.Bytes, s.Dropped - before.Dropped}
+	return Stats{
+		s.Frames - before.Frames, s.Messages - before.Messages, s.Bytes - before.Bytes, s.Dropped - before.Dropped,
+		s.DroppedMessages - before.DroppedMessages, s.Delayed - before.Delayed,
+	}
 }

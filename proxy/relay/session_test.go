@@ -40,7 +40,7 @@ func drain(s *relay.Session, now time.Time) (out [2][]byte) {
 }
 
 func TestFramesPassUnchanged(t *testing.T) {
-	s := relay.New(limits(), false, epoch)
+	s := relay.New(limits(), nil, epoch)
 	key := [4]byte{1, 2, 3, 4}
 	for _, test := range []struct {
 		from relay.Side
@@ -72,7 +72,7 @@ func TestFaultInsideOfAFrame(t *testing.T) {
 	small := frame.Append(nil, frame.OpText, []byte("hi"), &key)
 	sent := append(append(append([]byte(nil), small...), large...), small...)
 	for cut := range len(sent) {
-		s := relay.New(limits(), false, epoch)
+		s := relay.New(limits(), nil, epoch)
 		s.Feed(relay.Client, sent[:cut], epoch)
 		out := drain(s, epoch)[relay.Upstream]
 		mend := relay.Faulty(s)
@@ -105,7 +105,7 @@ func fault(f func()) (panicked bool) {
 }
 
 func TestClockThatStepsBack(t *testing.T) {
-	s := relay.New(limits(), false, epoch)
+	s := relay.New(limits(), nil, epoch)
 	s.Tick(epoch.Add(10 * time.Second))
 	before := s.Deadline()
 	s.Tick(epoch.Add(-time.Hour))
@@ -189,7 +189,7 @@ func TestStatsSub(t *testing.T) {
 func TestManyPings(t *testing.T) {
 	l := limits()
 	l.ControlBurst = 1000
-	s := relay.New(l, false, epoch)
+	s := relay.New(l, nil, epoch)
 	for range 256 {
 		s.Feed(relay.Upstream, frame.Append(nil, frame.OpPing, nil, nil), epoch)
 		drain(s, epoch)

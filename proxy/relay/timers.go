@@ -16,7 +16,7 @@ func (s *Session) Deadline() time.Time {
 	case s.stopping != None:
 		at = min(at, s.stopBy)
 	default:
-		at = min(at, after(s.busyAt, s.limits.IdleTimeout), after(0, s.limits.MaxLifetime))
+		at = min(at, s.idleAt(), after(0, s.limits.MaxLifetime))
 	}
 	if at == never {
 		at = s.now + time.Hour
@@ -36,7 +36,7 @@ func (s *Session) Tick(now time.Time) {
 			s.end(s.stopping, Gateway, "")
 		case s.now >= after(0, s.limits.MaxLifetime):
 			s.fail(Lifetime)
-		case s.now >= after(s.busyAt, s.limits.IdleTimeout):
+		case s.now >= s.idleAt():
 			s.fail(Idle)
 		}
 	}
@@ -51,6 +51,14 @@ func after(at, d time.Duration) time.Duration {
 	return at + d
 }
 
+// idleAt is when nothing has happened for too long. What is delayed happens.
+func (s *Session) idleAt() time.Duration {
+	if s.half[Client].waits() || s.half[Upstream].waits() {
+		return never
+	}
+	return after(s.busyAt, s.limits.IdleTimeout)
+}
+
 // due returns the earlier of at and what is due for a side.
 func (s *Session) due(side Side, at time.Duration) time.Duration {
 	h := &s.half[side]
@@ -63,6 +71,9 @@ func (s *Session) due(side Side, at time.Duration) time.Duration {
 	if h.pending > 0 {
 		at = min(at, after(h.wroteAt, s.limits.WriteTimeout))
 	}
+	if h.waits() {
+		at = min(at, h.rules.backlog.until)
+	}
 	if s.cause != None || s.stuck(side) {
 		return at
 	}
@@ -70,13 +81,16 @@ func (s *Session) due(side Side, at time.Duration) time.Duration {
 }
 
 // stuck reports that a side's clocks stand still: the other one has not taken
-// what this one sent, and whoever drives the session may not read more.
-func (s *Session) stuck(side Side) bool { return s.half[side.Other()].pending > 0 }
+// what this one sent, or a rate delays it, and whoever drives the session may
+// not read more.
+func (s *Session) stuck(side Side) bool {
+	return s.half[side.Other()].pending > 0 || s.half[side].waits()
+}
 
-// unstick lets a side's clocks go on: what it could not send while they stood
-// still is not held against it.
-func (h *half) unstick(now time.Duration) {
-	stood := now - h.stuckAt
+// unstick lets a side's clocks go on that have stood still since a time: what
+// it could not send meanwhile is not held against it.
+func (h *half) unstick(since, now time.Duration) {
+	stood := now - since
 	for _, at := range [...]*time.Duration{&h.frameAt, &h.messageAt, &h.heardAt, &h.pingAt} {
 		*at = min(now, *at+stood)
 	}
@@ -132,6 +146,9 @@ func (s *Session) assembly(h *half) time.Duration {
 // tick acts on what is due for a side.
 func (s *Session) tick(side Side) {
 	h := &s.half[side]
+	if h.waits() && s.now >= h.rules.backlog.until {
+		s.walkOn(side)
+	}
 	if h.closed {
 		return
 	}

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "write what comes out into testdata/*.tx
 func TestTranscripts(t *testing.T) {
 	for _, script := range transcript.Read(t, "testdata/*.txt") {
 		t.Run(script.Name, func(t *testing.T) {
-			got, err := script.Play(func(l *relay.Limits, deflate bool) transcript.Subject { return newCore(t, l, deflate) })
+			got, err := script.Play(func(l *relay.Limits, grant *relay.Grant) transcript.Subject { return newCore(t, l, grant) })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,13 +2,16 @@ package relay
 
 import "github.com/framegate/framegate/proxy/frame"
 
-// A verdict says what becomes of one whole frame.
-type verdict uint8
+// A fate says what becomes of one whole frame, or of the message that it
+// belongs to.
+type fate uint8
 
 const (
-	pass verdict = iota
+	pass fate = iota
 	drop
 	last // relayed, and nothing after it: a Close
+	keep // gathered until the message is whole
+	wait // there is no room for it yet
 )
 
 // A walker takes one fed buffer through a side's frames. p[start:at] is what
@@ -21,33 +24,43 @@ type walker struct {
 	from, to  Side
 	p         []byte
 	start, at int
+	again     bool // p is the backlog
+	retried   bool // what stands at p[at] was accepted before, and had to wait
 }
 
 // walk relays what it may of p, which came from a side, and returns how many
 // bytes it took: all of them, unless the side's phase changed on the way.
 func (s *Session) walk(from Side, p []byte) int {
 	w := walker{s: s, h: &s.half[from], from: from, to: from.Other(), p: p}
-	w.h.torn = w.h.streaming || w.h.parser.Partial()
-	var v *frame.Violation
-	for w.at < len(p) && w.h.phase == relaying && v == nil && !s.mayStop() {
+	w.run(nil)
+	return w.at
+}
+
+// run walks on until the end of p or the first violation, which may be there
+// already.
+func (w *walker) run(v *frame.Violation) {
+	s, h := w.s, w.h
+	h.torn = h.streaming || h.parser.Partial()
+	for w.at < len(w.p) && h.phase == relaying && v == nil && !h.waits() && !s.mayStop() {
 		switch {
-		case w.h.hold != nil:
+		case h.hold != nil:
 			v = w.gather()
-		case w.h.left > 0:
-			v = w.stream()
+		case h.left > 0:
+			v = w.payload()
 		default:
 			v = w.frame()
 		}
 	}
 	w.flush()
-	w.h.torn = false
+	h.torn = false
 	switch {
+	case v == errMemory: // nobody is at fault
+		s.end(Overload, Gateway, v.Reason)
 	case v != nil:
-		s.end(causeOf(v), from, v.Reason)
+		s.end(causeOf(v), w.from, v.Reason)
 	case s.mayStop():
 		s.end(s.stopping, Gateway, "")
 	}
-	return w.at
 }
 
 // flush hands out what was accepted.
@@ -74,18 +87,42 @@ func (w *walker) frame() *frame.Violation {
 		w.skip(used)
 		return nil
 	}
-	late := w.s.stopping != None && !h.sequence.Open() && !hdr.OpCode.IsControl()
-	if v == nil {
+	if v == nil && !w.retried {
 		v = w.s.accept(w.from, hdr)
 	}
 	if v != nil {
 		return v
 	}
-	if late { // the session waits for other messages to end: no new one may begin
+	if w.s.stopping != None && begins(hdr) {
+		// The session waits for other messages to end: no new one may begin.
 		w.skip(used)
 		h.left, h.phase = hdr.Length, awaiting
 		return nil
 	}
+	if w.s.ruled(w.from) {
+		f, v := w.admit(hdr)
+		w.retried = false
+		if v != nil {
+			return v
+		}
+		switch f {
+		case wait:
+			return w.wait(raw, used)
+		case drop:
+			w.skip(used)
+			h.left = hdr.Length
+			w.swallowed()
+			return nil
+		case keep:
+			return w.keep(hdr, raw, used)
+		}
+	}
+	return w.relay(hdr, raw, used)
+}
+
+// relay passes a frame on whose header was admitted.
+func (w *walker) relay(hdr frame.Header, raw []byte, used int) *frame.Violation {
+	h := w.h
 	total := int64(len(raw)) + hdr.Length
 	whole := used == len(raw) // else its start came with an earlier buffer
 	switch {
@@ -108,19 +145,16 @@ func (w *walker) frame() *frame.Violation {
 
 // inPlace decides on a frame of total bytes that stands whole at p[at:].
 func (w *walker) inPlace(header, total int) *frame.Violation {
-	verdict, v := w.s.decide(w.from, w.p[w.at+header:w.at+total], 0, true)
+	f, v := w.s.decide(w.from, w.p[w.at+header:w.at+total], 0, true)
 	switch {
 	case v != nil:
 		return v
-	case verdict == drop:
+	case f == drop:
 		w.skip(total)
 	default:
 		w.at += total
 	}
-	if verdict == last {
-		w.flush()
-		w.s.relayedClose(w.to)
-	}
+	w.ended(f)
 	return nil
 }
 
@@ -132,24 +166,47 @@ func (w *walker) gather() *frame.Violation {
 	raw := h.hold.bytes()
 	header := frame.HeaderSize(raw[1])
 	seen = max(seen, header)
-	verdict, v := w.s.decide(w.from, raw[header:], seen-header, h.hold.missing() == 0)
+	f, v := w.s.decide(w.from, raw[header:], seen-header, h.hold.missing() == 0)
 	if v == nil && h.hold.missing() > 0 {
 		return nil
 	}
-	if v != nil || verdict == drop {
+	if v != nil || f == drop {
 		free(&h.hold)
 		return v
 	}
-	// Two held frames cannot end in one buffer, so spent is free here.
-	h.spent, h.hold = h.hold, nil
 	w.s.write(w.to, raw)
-	if w.s.half[w.to].pending == 0 { // it could not be written any more
-		free(&h.spent)
-	}
-	if verdict == last {
-		w.s.relayedClose(w.to)
-	}
+	w.s.spend(w.from, &h.hold)
+	w.ended(f)
 	return nil
+}
+
+// ended does what follows on a frame that was relayed: its receiver is told
+// what it is owed, or it has been told the end.
+func (w *walker) ended(f fate) {
+	switch {
+	case f == last:
+		w.flush()
+		w.s.relayedClose(w.to)
+	case w.s.owes(w.to):
+		w.flush()
+		w.h.torn = false
+		w.s.answer(w.to)
+	}
+}
+
+// payload takes what there is of a frame that does not stand whole in p.
+func (w *walker) payload() *frame.Violation {
+	switch h := w.h; {
+	case h.streaming:
+		return w.stream()
+	case h.rules.dropping:
+		n := int(min(h.left, int64(len(w.p)-w.at)))
+		w.skip(n)
+		h.left -= int64(n)
+		w.swallowed()
+		return nil
+	}
+	return w.collect()
 }
 
 // stream passes payload of a large frame on as it comes.
@@ -169,20 +226,19 @@ func (w *walker) stream() *frame.Violation {
 	}
 	h.streaming = false
 	w.s.relayed(w.from)
-	if w.s.half[w.to].pong != nil { // it has waited for the end of this frame
-		w.flush()
-		h.torn = false
-		w.s.answer(w.to)
-	}
+	w.ended(pass)
 	return nil
 }
+
+// begins reports that a header that was accepted begins a message.
+func begins(h frame.Header) bool { return h.OpCode == frame.OpText || h.OpCode == frame.OpBinary }
 
 // accept holds the header of a side's next frame to the protocol and to the
 // limits, before any of its payload is looked at.
 func (s *Session) accept(from Side, hdr frame.Header) *frame.Violation {
 	h, shape := &s.half[from], &s.limits.From[from]
 	open := h.sequence.Open()
-	message, compressed, v := h.sequence.Next(hdr, frame.Rules{Masked: from == Client, Deflate: s.deflate})
+	message, compressed, v := h.sequence.Next(hdr, frame.Rules{Masked: from == Client, Deflate: s.grant.Deflate})
 	if v != nil {
 		return v
 	}
@@ -213,8 +269,8 @@ func (s *Session) accept(from Side, hdr frame.Header) *frame.Violation {
 
 // decide looks at a small frame whose header was accepted. payload is what has
 // arrived of it, still masked, of which the first seen bytes were looked at
-// before. Until the frame is complete the verdict says nothing.
-func (s *Session) decide(from Side, payload []byte, seen int, complete bool) (verdict, *frame.Violation) {
+// before. Until the frame is complete its fate says nothing.
+func (s *Session) decide(from Side, payload []byte, seen int, complete bool) (fate, *frame.Violation) {
 	h := &s.half[from]
 	if h.header.OpCode.IsControl() {
 		if !complete {
@@ -258,10 +314,16 @@ func validPrefix(text frame.UTF8, p []byte, h frame.Header, offset int64) (n int
 // relayed counts a data frame that was relayed whole.
 func (s *Session) relayed(from Side) {
 	h := &s.half[from]
-	s.busyAt = s.now
-	h.stats.Frames++
-	h.stats.Bytes += uint64(h.header.Length)
+	s.count(from, 1, uint64(h.header.Length))
 	if h.header.Fin {
 		h.stats.Messages++
 	}
+}
+
+// count counts relayed frames, and their payload.
+func (s *Session) count(from Side, frames int, bytes uint64) {
+	s.busyAt = s.now
+	stats := &s.half[from].stats
+	stats.Frames += uint64(frames)
+	stats.Bytes += bytes
 }

@@ -38,7 +38,7 @@ func (r *run) got(to relay.Side) string {
 
 func TestEarlyBytesComeFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRun(t, limits(), false)
+		r := newRun(t, limits(), nil)
 		var early [2][]byte
 		for _, from := range []relay.Side{relay.Client, relay.Upstream} {
 			early[from] = sends(from, frame.OpText, []byte("early"))
@@ -61,7 +61,7 @@ func TestEarlyBytesComeFirst(t *testing.T) {
 // others to end.
 func TestFailDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, limits(), false, [2][]byte{})
+		r := start(t, limits(), nil, [2][]byte{})
 		r.conns[0].stall(true)
 		r.conns[1].stall(true)
 		before := time.Now()
@@ -89,7 +89,7 @@ func TestFailDoesNotWait(t *testing.T) {
 func TestOneStalledPeer(t *testing.T) {
 	for _, stalled := range []relay.Side{relay.Client, relay.Upstream} {
 		synctest.Test(t, func(t *testing.T) {
-			r := start(t, limits(), false, [2][]byte{})
+			r := start(t, limits(), nil, [2][]byte{})
 			r.conns[stalled].stall(true)
 			r.driver.Fail(relay.Drain)
 			synctest.Wait()
@@ -103,7 +103,7 @@ func TestOneStalledPeer(t *testing.T) {
 
 func TestBeforeAndAfterRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRun(t, limits(), false)
+		r := newRun(t, limits(), nil)
 		r.driver.Fail(relay.Drain)
 		synctest.Wait()
 		r.conns[0].eof()
@@ -136,7 +136,7 @@ func TestFault(t *testing.T) {
 					}
 					return random()
 				}
-				r := newRun(t, l, false)
+				r := newRun(t, l, nil)
 				told := 0
 				r.driver.OnPanic = func(fault any, stack []byte) {
 					if told++; fault != "S3CRET" || !bytes.Contains(stack, []byte("Random")) && !bytes.Contains(stack, []byte("panic")) {
@@ -170,7 +170,7 @@ func TestFault(t *testing.T) {
 func TestSlowReaderIsNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limits()
-		r := newRun(t, l, false)
+		r := newRun(t, l, nil)
 		r.conns[0].delay = func() time.Duration { return l.WriteTimeout - time.Second }
 		payload := transcript.Filler(64 << 10)
 		r.conns[1].send(sends(relay.Upstream, frame.OpText, payload))
@@ -188,7 +188,7 @@ func TestSlowReaderIsNotStalled(t *testing.T) {
 // comes, much while that is filled.
 func TestReadBuffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, limits(), false, [2][]byte{})
+		r := start(t, limits(), nil, [2][]byte{})
 		sizes := func() []int {
 			synctest.Wait()
 			c := r.conns[1]
@@ -223,7 +223,7 @@ func TestPausedWhileSomebodyElseWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limits()
 		l.WriteTimeout = 0
-		r := start(t, l, false, [2][]byte{})
+		r := start(t, l, nil, [2][]byte{})
 		r.conns[0].stall(true)
 		time.Sleep(l.PingInterval)
 		var want []byte
@@ -254,7 +254,7 @@ func TestClosedWhilePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limits()
 		l.HighWater, l.LowWater = 1_000, 100
-		r := start(t, l, false, [2][]byte{})
+		r := start(t, l, nil, [2][]byte{})
 		r.conns[0].stall(true)
 		time.Sleep(l.PingInterval)
 		r.conns[1].send(sends(relay.Upstream, frame.OpBinary, transcript.Filler(2_000)))
@@ -274,7 +274,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 		from[i] = newLoop()
 	}
 	l := limits()
-	r := newRun(t, l, false)
+	r := newRun(t, l, nil)
 	r.driver = newDriver(r.session, from[0], from[1])
 	done := make(chan relay.Result)
 	go func() { done <- r.driver.Run([2][]byte{}) }()

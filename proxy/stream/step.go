@@ -20,7 +20,7 @@ func (d *Driver) step(cause relay.Side, change func(now time.Time)) {
 		return
 	}
 	d.actors++
-	d.think(cause, change)
+	d.think(change)
 	d.act(cause)
 }
 
@@ -33,7 +33,7 @@ func (d *Driver) post(change func(now time.Time)) {
 		return
 	}
 	d.actors++
-	d.think(relay.Client, change)
+	d.think(change)
 	go d.follow()
 }
 
@@ -70,7 +70,7 @@ func (d *Driver) act(cause relay.Side) {
 // think calls change and takes the operations that follow from it. The lock
 // is held. A fault in one session must not end the process: the session is
 // told to end itself, and once more and it is given up.
-func (d *Driver) think(from relay.Side, change func(now time.Time)) {
+func (d *Driver) think(change func(now time.Time)) {
 	if d.lost() {
 		return
 	}
@@ -87,11 +87,12 @@ func (d *Driver) think(from relay.Side, change func(now time.Time)) {
 			d.giveUp()
 			return
 		}
-		d.think(from, func(now time.Time) { d.session.Fail(relay.Internal, now) })
+		d.think(func(now time.Time) { d.session.Fail(relay.Internal, now) })
 	}()
 	now := time.Now()
 	change(now)
-	d.report(from)
+	d.report(relay.Client)
+	d.report(relay.Upstream)
 	for op, ok := d.session.Next(); ok; op, ok = d.session.Next() {
 		d.take(op)
 	}
@@ -114,6 +115,10 @@ func (d *Driver) take(op relay.Op) {
 	case relay.Pause, relay.Resume:
 		s.paused = op.Kind == relay.Pause
 		d.change.Broadcast()
+	case relay.Report:
+		if d.OnHit != nil {
+			d.OnHit(op.Side, op.Hit)
+		}
 	case relay.HalfClose:
 		d.closing = append(d.closing, op)
 	case relay.Close, relay.Abort:
@@ -215,7 +220,7 @@ func (d *Driver) writeAll(to relay.Side, p []byte) bool {
 		d.mu.Unlock()
 		n, err := s.conn.Write(p[:min(len(p), maxWrite)])
 		d.mu.Lock()
-		d.think(to.Other(), func(now time.Time) {
+		d.think(func(now time.Time) {
 			if err != nil {
 				d.session.WriteFailed(to, now)
 				return

@@ -41,6 +41,10 @@ type Driver struct {
 	faults  int
 	ended   bool
 
+	// OnHit, where set before Run, is told of rules that refused something of a
+	// side, or would have. It must not block.
+	OnHit func(from relay.Side, hit relay.Hit)
+
 	// OnPanic, where set before Run, is told of a fault in this session, which
 	// then ends with relay.Internal. The stack holds no payload.
 	OnPanic func(fault any, stack []byte)

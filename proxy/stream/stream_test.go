@@ -25,7 +25,7 @@ func TestRunRelaysAndCloses(t *testing.T) {
 		limits.Random = func() [4]byte { return [4]byte{0xf0, 0, 0, 1} }
 		client, clientEnd := net.Pipe()
 		upstream, upstreamEnd := net.Pipe()
-		d := stream.New(relay.New(&limits, false, time.Now()), halfPipe{clientEnd}, halfPipe{upstreamEnd}, nil)
+		d := stream.New(relay.New(&limits, nil, time.Now()), halfPipe{clientEnd}, halfPipe{upstreamEnd}, nil)
 		result := make(chan relay.Result, 1)
 		go func() { result <- d.Run([2][]byte{}) }()
 

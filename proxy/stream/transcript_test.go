@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,24 +18,31 @@ type run struct {
 	conns   [2]*conn
 	over    chan relay.Result
 	counted [2]relay.Stats
+	mu      sync.Mutex
+	hits    []transcript.Hit // guarded by mu
 }
 
 func (r *run) count(from relay.Side, more relay.Stats) {
 	c := &r.counted[from]
-	*c = relay.Stats{Frames: c.Frames + more.Frames, Messages: c.Messages + more.Messages, Bytes: c.Bytes + more.Bytes, Dropped: c.Dropped + more.Dropped}
+	*c = c.Add(more)
 }
 
 // newRun makes a session inside of a synctest bubble, and does not run it yet.
-func newRun(t testing.TB, l *relay.Limits, deflate bool) *run {
+func newRun(t testing.TB, l *relay.Limits, grant *relay.Grant) *run {
 	r := &run{conns: [2]*conn{newConn(t), newConn(t)}, over: make(chan relay.Result, 1)}
-	r.session = relay.New(l, deflate, time.Now())
+	r.session = relay.New(l, grant, time.Now())
 	r.driver = stream.New(r.session, r.conns[0], r.conns[1], r.count)
+	r.driver.OnHit = func(from relay.Side, hit relay.Hit) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.hits = append(r.hits, transcript.Hit{From: from, Hit: hit})
+	}
 	return r
 }
 
 // start runs a session.
-func start(t testing.TB, l *relay.Limits, deflate bool, early [2][]byte) *run {
-	r := newRun(t, l, deflate)
+func start(t testing.TB, l *relay.Limits, grant *relay.Grant, early [2][]byte) *run {
+	r := newRun(t, l, grant)
 	go func() { r.over <- r.driver.Run(early) }()
 	synctest.Wait()
 	return r
@@ -50,6 +58,13 @@ func (r *run) Abort()                         { r.driver.Abort(); synctest.Wait(
 func (r *run) Sleep(d time.Duration)          { time.Sleep(d); synctest.Wait() }
 
 func (r *run) Events(to relay.Side) []transcript.Event { return r.conns[to].take() }
+
+func (r *run) Hits() (hits []transcript.Hit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hits, r.hits = r.hits, nil
+	return hits
+}
 
 func (r *run) Result() (relay.Result, [2]relay.Stats, bool) {
 	return r.session.Result(), [2]relay.Stats{r.session.Stats(relay.Client), r.session.Stats(relay.Upstream)}, r.session.Done()
@@ -83,11 +98,11 @@ func TestTranscripts(t *testing.T) {
 		t.Run(script.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var r *run
-				got, err := script.Play(func(l *relay.Limits, deflate bool) transcript.Subject {
+				got, err := script.Play(func(l *relay.Limits, grant *relay.Grant) transcript.Subject {
 					if r != nil {
 						r.stop(t)
 					}
-					r = start(t, l, deflate, [2][]byte{})
+					r = start(t, l, grant, [2][]byte{})
 					return r
 				})
 				if err != nil {

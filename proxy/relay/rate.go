@@ -1,0 +1,132 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Unit is what a Rate counts.
+type Unit uint8
+
+// The units. Messages and Bytes count data only; Frames counts control frames
+// as well, but for Close, which is always welcome.
+const (
+	Messages Unit = iota
+	Bytes         // payload; inflated where the session inflates
+	Frames
+)
+
+// An Action says what becomes of a message that a rule refuses.
+type Action uint8
+
+// The actions. ActPass is that of a rule which refuses nothing.
+const (
+	ActPass  Action = iota
+	ActClose        // the session ends
+	ActDrop         // the message vanishes whole
+	ActDelay        // its sender is not read until there is room
+	ActReply        // it vanishes, and its sender is sent a text message
+)
+
+// String returns the action as the configuration spells it.
+func (a Action) String() string { return [...]string{"pass", "close", "drop", "delay", "reply"}[a] }
+
+// A Rate is one limit on how much a side sends in a time: a token bucket that
+// is full at first. The rates of a side are asked in order, and the first one
+// without room decides. What is refused takes from none of them.
+//
+// Messages are counted at their first frame. Bytes are counted frame by frame,
+// before any payload is read; where they drop or reply, message by message, so
+// that none is split: a fragmented message is then gathered (see
+// Limits.Memory). A message of more Bytes than Burst never has room: ActDelay
+// ends the session then (1008), rather than wait for ever.
+type Rate struct {
+	Of        Unit
+	PerSecond float64
+	Burst     int // at least 1; also of a bucket that the session is given
+	Action    Action
+	Shadow    bool   // counts and reports, refuses nothing
+	Rule      uint16 // its name in reports
+	Operation string // counts only the messages of this operation (Verdict.Operation); "" counts all
+	Reason    string // of the Close: constant text; "" is that of the unit
+	Reply     string // text of ActReply
+}
+
+// Validate says what makes the rate impossible. A rate that is not valid
+// admits nothing or does not do what it says.
+func (r *Rate) Validate() error {
+	switch {
+	case r.Of > Frames:
+		return fmt.Errorf("%d is no unit", r.Of)
+	case !(r.PerSecond > 0) || math.IsInf(r.PerSecond, 1):
+		return fmt.Errorf("%v per second is no rate, want a positive number", r.PerSecond)
+	case r.Burst < 1:
+		return fmt.Errorf("burst %d is too small, want at least 1", r.Burst)
+	case r.Action == ActPass || r.Action > ActReply:
+		return errors.New("a rate needs an action: close, drop, delay or reply")
+	case r.Of == Frames && r.Action != ActClose && r.Action != ActDelay:
+		return fmt.Errorf("frames cannot be refused by %v, which would split messages, want close or delay", r.Action)
+	case r.Of == Frames && r.Operation != "":
+		return fmt.Errorf("frames of the operation %q cannot be counted, want messages or bytes", r.Operation)
+	case r.Action == ActReply && r.Reply == "":
+		return errors.New("reply needs a text")
+	}
+	return nil
+}
+
+// whole reports that the rate counts the bytes of a message at its end.
+func (r *Rate) whole() bool {
+	return r.Of == Bytes && (r.Action == ActDrop || r.Action == ActReply)
+}
+
+// reason is what the sender reads where the rate ends the session.
+func (r *Rate) reason() string {
+	if r.Reason != "" {
+		return r.Reason
+	}
+	return [...]string{Messages: "too many messages", Bytes: "too many bytes", Frames: "too many frames"}[r.Of]
+}
+
+// A Bucket is where a Rate takes its tokens from. Both methods are told the
+// time, may be called for many sessions at once, and must not block.
+type Bucket interface {
+	// TakeN takes n tokens, which are at most the rate's Burst, and reports
+	// whether there were so many. Otherwise it takes none and says after how
+	// long there may be.
+	TakeN(now time.Time, n int) (ok bool, wait time.Duration)
+	// GiveN gives tokens back that TakeN took: what they were for was refused
+	// by another rate.
+	GiveN(now time.Time, n int)
+}
+
+// An ownBucket is that of one side of one session.
+type ownBucket struct{ *rate.Limiter }
+
+func newOwnBucket(r *Rate) ownBucket {
+	return ownBucket{rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)}
+}
+
+// TakeN implements Bucket.
+func (b ownBucket) TakeN(now time.Time, n int) (ok bool, wait time.Duration) {
+	if b.AllowN(now, n) {
+		return true, 0
+	}
+	missing := float64(n) - b.TokensAt(now)
+	seconds := missing / float64(b.Limit())
+	return false, time.Duration(math.Ceil(min(seconds, longestWait.Seconds()) * float64(time.Second)))
+}
+
+// GiveN implements Bucket.
+func (b ownBucket) GiveN(now time.Time, n int) { b.AllowN(now, -n) }
+
+// A Hit is one rule that refused something, or would have, in shadow.
+type Hit struct {
+	Action Action
+	Shadow bool
+	Rule   uint16 // of Rate or Verdict
+	Times  uint16 // at least 1: hits that follow each other are told together
+}

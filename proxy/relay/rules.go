@@ -1,0 +1,199 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/framegate/framegate/proxy/frame"
+)
+
+// A tally is what a frame or a message counts.
+type tally struct {
+	frames, messages int64
+	bytes            int64  // for the rates that count frame by frame
+	whole            int64  // for those that count message by message
+	operation        string // of a message that was inspected
+	size             int64  // its bytes
+}
+
+// of is what the tally counts for a rate.
+func (t *tally) of(r *Rate) int64 {
+	switch {
+	case r.Operation != "":
+		switch {
+		case r.Operation != t.operation:
+			return 0
+		case r.Of == Messages:
+			return 1
+		}
+		return t.size
+	case r.Of == Frames:
+		return t.frames
+	case r.Of == Messages:
+		return t.messages
+	case r.whole():
+		return t.whole
+	}
+	return t.bytes
+}
+
+// A ruling is what the rules about one side remember of it. It is made with
+// the first frame that they look at.
+type ruling struct {
+	buckets []Bucket // parallel to Shape.Rates
+
+	// The current message.
+	taken       tally // from the rates
+	gathering   bool  // it is kept until it is whole
+	dropping    bool
+	parts, last *buffer // as it came, where it is gathered
+
+	owed    string // text message that the side is sent between two others
+	backlog backlog
+}
+
+// ruled reports that frames of a side must be shown to rules.
+func (s *Session) ruled(from Side) bool { return len(s.limits.From[from].Rates) > 0 }
+
+// ruling returns that of a side, made where there is none yet.
+func (s *Session) ruling(from Side) *ruling {
+	h := &s.half[from]
+	if h.rules == nil {
+		h.rules = &ruling{buckets: make([]Bucket, len(s.limits.From[from].Rates))}
+		copy(h.rules.buckets, s.grant.Buckets[from])
+	}
+	return h.rules
+}
+
+// charge takes t from all buckets that it concerns, or from none: then it
+// returns the rate that has no room, and after how long it may. A message that
+// can never have room has to wait for ever.
+func (s *Session) charge(from Side, t *tally) (refused *Rate, wait time.Duration) {
+	rates, now := s.limits.From[from].Rates, s.clock()
+	for i := range rates {
+		r := &rates[i]
+		n := t.of(r)
+		if n == 0 || r.Shadow {
+			continue
+		}
+		if ok, wait := s.take(from, i, n, now); !ok {
+			s.give(from, rates[:i], t)
+			return r, wait
+		}
+	}
+	for i := range rates {
+		r := &rates[i]
+		if !r.Shadow {
+			continue
+		}
+		if n := t.of(r); n > 0 {
+			if ok, _ := s.take(from, i, n, now); !ok {
+				s.report(from, Hit{Action: r.Action, Shadow: true, Rule: r.Rule})
+			}
+		}
+	}
+	return nil, 0
+}
+
+// take takes n tokens for the rate i of a side.
+func (s *Session) take(from Side, i int, n int64, now time.Time) (ok bool, wait time.Duration) {
+	h, r := &s.half[from], &s.limits.From[from].Rates[i]
+	if n > int64(r.Burst) || r.Of == Bytes && r.Action == ActDelay && h.size > uint64(r.Burst) {
+		return false, never
+	}
+	b := &h.rules.buckets[i]
+	if *b == nil {
+		*b = newOwnBucket(r)
+	}
+	return (*b).TakeN(now, int(n))
+}
+
+// give gives back what t has taken for the first of a side's rates.
+func (s *Session) give(from Side, rates []Rate, t *tally) {
+	for i := range rates {
+		if n := t.of(&rates[i]); n > 0 && !rates[i].Shadow {
+			s.half[from].rules.buckets[i].GiveN(s.clock(), int(n))
+		}
+	}
+}
+
+// admit shows the rules a frame whose header was accepted. A Close is nobody's
+// concern.
+func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
+	s, h := w.s, w.h
+	if hdr.OpCode == frame.OpClose {
+		return pass, nil
+	}
+	r, data := s.ruling(w.from), !hdr.OpCode.IsControl()
+	t := tally{frames: 1}
+	if begins(hdr) {
+		r.taken, t.messages = tally{}, 1
+		r.gathering = !hdr.Fin && s.wholeBytes(w.from)
+	}
+	if data && !r.dropping {
+		t.bytes = hdr.Length
+		if hdr.Fin {
+			t.whole = int64(h.size)
+		}
+	}
+	if refused, after := s.charge(w.from, &t); refused != nil {
+		f, v := w.refuse(refused, after)
+		r.dropping = r.dropping || f == drop
+		return f, v
+	}
+	switch {
+	case !data:
+		return pass, nil
+	case r.dropping:
+		return drop, nil
+	}
+	r.taken.messages += t.messages
+	r.taken.bytes += t.bytes
+	r.taken.whole += t.whole
+	if r.gathering {
+		return keep, nil
+	}
+	return pass, nil
+}
+
+// wholeBytes reports that a side's fragmented messages must be whole before
+// they can be decided on.
+func (s *Session) wholeBytes(from Side) bool {
+	rates := s.limits.From[from].Rates
+	for i := range rates {
+		if rates[i].whole() && rates[i].Operation == "" && !rates[i].Shadow {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse does what a rate says that has no room for a frame or a message.
+func (w *walker) refuse(r *Rate, after time.Duration) (fate, *frame.Violation) {
+	s := w.s
+	hit := Hit{Action: r.Action, Rule: r.Rule}
+	if r.Action == ActDelay && after != never {
+		if !w.retried {
+			s.report(w.from, hit)
+		}
+		w.h.rules.backlog.until = s.now + min(max(after, shortestWait), longestWait)
+		return wait, nil
+	}
+	if r.Action == ActDelay {
+		hit.Action = ActClose
+	}
+	s.report(w.from, hit)
+	if w.h.rules.gathering { // else nothing was taken, or some of it was relayed
+		s.give(w.from, s.limits.From[w.from].Rates, &w.h.rules.taken)
+	}
+	switch r.Action {
+	case ActDelay:
+		return drop, errNoRoom
+	case ActClose:
+		return drop, &frame.Violation{Code: rows[Policy].offender, Reason: r.reason()}
+	case ActReply:
+		w.drop(r.Reply)
+	default:
+		w.drop("")
+	}
+	return drop, nil
+}
