@@ -139,6 +139,7 @@ type half struct {
 type Session struct {
 	limits   *Limits
 	grant    *Grant
+	expires  time.Duration // when Until is expected to come, or never
 	start    time.Time
 	now      time.Duration // since start, as are all times of a session
 	busyAt   time.Duration // of the latest relayed frame
@@ -160,6 +161,7 @@ func New(limits *Limits, grant *Grant, now time.Time) *Session {
 		grant = noGrant
 	}
 	s := &Session{limits: limits, grant: grant, start: now, by: Gateway}
+	s.expect(now)
 	s.ops = s.room[:0]
 	return s
 }

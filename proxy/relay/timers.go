@@ -16,7 +16,7 @@ func (s *Session) Deadline() time.Time {
 	case s.stopping != None:
 		at = min(at, s.stopBy)
 	default:
-		at = min(at, s.idleAt(), after(0, s.limits.MaxLifetime))
+		at = min(at, s.idleAt(), after(0, s.limits.MaxLifetime), s.expires)
 	}
 	if at == never {
 		at = s.now + time.Hour
@@ -34,6 +34,8 @@ func (s *Session) Tick(now time.Time) {
 		switch {
 		case s.stopping != None && s.now >= s.stopBy:
 			s.end(s.stopping, Gateway, "")
+		case s.expired(now):
+			s.fail(TokenExpired)
 		case s.now >= after(0, s.limits.MaxLifetime):
 			s.fail(Lifetime)
 		case s.now >= s.idleAt():
@@ -41,6 +43,24 @@ func (s *Session) Tick(now time.Time) {
 		}
 	}
 	s.settle()
+}
+
+// expired reports that Until has come. Only this follows the wall clock, of
+// which a token speaks: where that was set meanwhile, it comes sooner or later
+// than it was expected.
+func (s *Session) expired(now time.Time) bool {
+	if s.grant.Until.IsZero() {
+		return false
+	}
+	s.expect(now)
+	return s.expires <= s.now
+}
+
+// expect sets when Until comes, if nobody sets the clock.
+func (s *Session) expect(now time.Time) {
+	if s.expires = never; !s.grant.Until.IsZero() {
+		s.expires = s.now + max(s.grant.Until.Sub(now.Round(0)), 0)
+	}
 }
 
 // after is at + d, or never where there is no limit.
