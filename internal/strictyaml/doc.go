@@ -27,7 +27,7 @@
 // Strings, bools, integers, structs, lists, maps with string keys, pointers to these, any (whatever stands there, as
 // encoding/json would give it), and every type that implements encoding.TextUnmarshaler, which then gets the scalar's text. A struct or list type that implements it takes either
 // form: a scalar for UnmarshalText, or a mapping (or list) for its fields (or elements). Such types may say more about
-// themselves:
+// themselves ([Duration], [Size] and [Network] do):
 //
 //	JSONSchema() map[string]any   the schema of the scalar form
 //	Wanted() string               what error messages ask for, such as "a rate such as 50/s burst 100"

@@ -11,6 +11,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+
+	"github.com/framegate/framegate/internal/strictyaml"
 )
 
 // literals is the check of arguments that can be wrong although their type is right, such as a pattern. Each is the last of its function.
@@ -88,6 +90,8 @@ func checkZone(text string) error {
 }
 
 func checkNetwork(text string) error {
-	_, err := parseNetwork(text)
-	return err
+	if _, err := strictyaml.ParseNetwork(text); err != nil {
+		return fmt.Errorf("is no network: %w", err)
+	}
+	return nil
 }
