@@ -45,6 +45,7 @@ type Refusal struct {
 	Status     int           // HTTP status
 	Reason     string        // fit for the client and the log
 	Challenge  string        // WWW-Authenticate, with status 401
+	Allowed    string        // Allow, with status 405 (RFC 9110, section 15.5.6)
 	RetryAfter time.Duration // when it may be worth trying again; 0 to say nothing
 }
 
@@ -115,7 +116,7 @@ func (p *Policy) Rules() []Rule {
 }
 
 // Admit judges one request. The first enforced rule that refuses it decides, and no other one is asked then. Release must be called at the end
-// of what was admitted; after a refusal there is nothing to release.
+// of what was admitted; after a refusal there is nothing to release. A rule in shadow changes nothing.
 func (p *Policy) Admit(ctx context.Context, r *Request) *Admission { return p.judge(ctx, r, false) }
 
 // Explain judges one request by every rule, also by those that Admit would not ask any more.
@@ -128,7 +129,11 @@ func (p *Policy) judge(ctx context.Context, r *Request, all bool) *Admission {
 		if r.Plain && !checks[rule.check].plain {
 			continue
 		}
+		before := a.changes
 		d := Decision{Rule: i, Policy: rule.policy, Name: rule.name, Shadow: rule.shadow, Refusal: rule.judge(ctx, a)}
+		if d.Shadow {
+			a.changes = before
+		}
 		a.Decisions = append(a.Decisions, d)
 		if d.Refusal == nil || d.Shadow {
 			continue

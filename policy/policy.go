@@ -21,12 +21,16 @@ type Report = func(path, format string, args ...any)
 // Config is one entry of the section policies. A part that is not there is left to the route's other policies, and to the defaults where none
 // of them has it.
 type Config struct {
-	Mode        string             `yaml:"mode" enum:"enforce,shadow" default:"enforce" doc:"Whether the policy decides (enforce), or only counts and logs what it would have decided (shadow)."`
-	Origin      *OriginConfig      `yaml:"origin" doc:"Which web pages may connect, by the Origin header that browsers send. Without it in any policy of a route: pages of the request's own scheme, host and port."`
-	Connections *ConnectionsConfig `yaml:"connections" doc:"How many connections there may be at once, by address, user and so on. One too many is refused with 429 or 503."`
-	Handshakes  *HandshakesConfig  `yaml:"handshakes" doc:"How many handshakes there may be in a time. One too many is refused with 429 or 503."`
-	Client      *ShapeConfig       `yaml:"client" doc:"The shape of messages that clients send."`
-	Upstream    *ShapeConfig       `yaml:"upstream" doc:"The shape of messages that upstream servers send."`
+	Mode         string              `yaml:"mode" enum:"enforce,shadow" default:"enforce" doc:"Whether the policy decides (enforce), or only counts and logs what it would have decided (shadow)."`
+	Addresses    *AddressesConfig    `yaml:"addresses" doc:"From which addresses clients may connect. Others are refused with 403."`
+	Request      *RequestConfig      `yaml:"request" doc:"Which methods and paths may be used, by plain requests too."`
+	Origin       *OriginConfig       `yaml:"origin" doc:"Which web pages may connect, by the Origin header that browsers send. Without it in any policy of a route: pages of the request's own scheme, host and port."`
+	CSRF         *CSRFConfig         `yaml:"csrf" doc:"A token that the page sends twice, in a cookie and in its request, for applications with cookie sessions. One that is missing or different is refused with 403."`
+	Subprotocols *SubprotocolsConfig `yaml:"subprotocols" doc:"Which subprotocols clients may use."`
+	Connections  *ConnectionsConfig  `yaml:"connections" doc:"How many connections there may be at once, by address, user and so on. One too many is refused with 429 or 503."`
+	Handshakes   *HandshakesConfig   `yaml:"handshakes" doc:"How many handshakes there may be in a time. One too many is refused with 429 or 503."`
+	Client       *ShapeConfig        `yaml:"client" doc:"The shape of messages that clients send."`
+	Upstream     *ShapeConfig        `yaml:"upstream" doc:"The shape of messages that upstream servers send."`
 }
 
 // shadow is the value of mode under which a policy lets everything pass.
@@ -56,10 +60,14 @@ type check struct {
 // checks lists the admission rules in the order in which they judge, whatever the order of policies in a route: what costs little and what
 // stops floods comes first. A new check is one file, one field of Config and one row.
 var checks = []check{
+	{rule: "addresses", plain: true, compile: compileAddresses},
+	{rule: "request", plain: true, compile: compileRequest},
 	{rule: "handshakes", compile: compileHandshakes(false)},
 	{rule: "connections", compile: compileConnections(false)},
 	{rule: "origin", compile: compileOrigin, standard: sameOrigin},
+	{rule: "csrf", compile: compileCSRF},
 	{rule: "handshakes", compile: compileHandshakes(true)},
+	{rule: "subprotocols", compile: compileSubprotocols}, // behind those that take tokens out of them
 	{rule: "connections", compile: compileConnections(true)},
 }
 

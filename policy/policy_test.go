@@ -159,7 +159,10 @@ func TestBadPolicyIsReportedOnce(t *testing.T) {
 }
 
 func TestEveryFieldIsDocumented(t *testing.T) {
-	for _, section := range []any{Config{}, OriginConfig{}, ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{}} {
+	for _, section := range []any{
+		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, SubprotocolsConfig{}, ConnectionsConfig{}, HandshakesConfig{},
+		ShapeConfig{},
+	} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {
 			if f := s.Field(i); f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "" {

@@ -91,6 +91,9 @@ func refusedBy(d *policy.Decision) *refused {
 	if d.Refusal.Challenge != "" {
 		no.with("WWW-Authenticate", d.Refusal.Challenge)
 	}
+	if d.Refusal.Allowed != "" {
+		no.with("Allow", d.Refusal.Allowed)
+	}
 	if d.Refusal.RetryAfter > 0 {
 		no.after(d.Refusal.RetryAfter)
 		no.result = resultLimit
