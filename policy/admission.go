@@ -89,7 +89,8 @@ type Admission struct {
 	refused int      // index of Decisions; -1 for none
 	managed []string // header fields that clients may not send
 	changes changes
-	held    []func() // give back what the connection holds
+	held    []func()       // give back what the connection holds
+	vars    map[string]any // of conditions; nil until one asks
 }
 
 // changes are made to the request on its way to the upstream, once all rules have seen it as it came.

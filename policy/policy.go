@@ -27,6 +27,7 @@ type Config struct {
 	Origin       *OriginConfig       `yaml:"origin" doc:"Which web pages may connect, by the Origin header that browsers send. Without it in any policy of a route: pages of the request's own scheme, host and port."`
 	CSRF         *CSRFConfig         `yaml:"csrf" doc:"A token that the page sends twice, in a cookie and in its request, for applications with cookie sessions. One that is missing or different is refused with 403."`
 	Subprotocols *SubprotocolsConfig `yaml:"subprotocols" doc:"Which subprotocols clients may use."`
+	Conditions   []ConditionConfig   `yaml:"conditions" min:"1" doc:"What else must hold for a request, each in one expression; for plain requests too. One that does not hold is refused with 403."`
 	Connections  *ConnectionsConfig  `yaml:"connections" doc:"How many connections there may be at once, by address, user and so on. One too many is refused with 429 or 503."`
 	Handshakes   *HandshakesConfig   `yaml:"handshakes" doc:"How many handshakes there may be in a time. One too many is refused with 429 or 503."`
 	Client       *ShapeConfig        `yaml:"client" doc:"The shape of messages that clients send."`
@@ -68,6 +69,7 @@ var checks = []check{
 	{rule: "csrf", compile: compileCSRF},
 	{rule: "handshakes", compile: compileHandshakes(true)},
 	{rule: "subprotocols", compile: compileSubprotocols}, // behind those that take tokens out of them
+	{rule: "conditions", plain: true, compile: compileConditions},
 	{rule: "connections", compile: compileConnections(true)},
 }
 

@@ -160,8 +160,8 @@ func TestBadPolicyIsReportedOnce(t *testing.T) {
 
 func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, section := range []any{
-		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, SubprotocolsConfig{}, ConnectionsConfig{}, HandshakesConfig{},
-		ShapeConfig{},
+		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, SubprotocolsConfig{}, ConditionConfig{},
+		ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{},
 	} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {

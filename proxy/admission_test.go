@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,5 +80,23 @@ func TestPolicyFile(t *testing.T) {
 		if row.fault != "" && (err == nil || !strings.Contains(err.Error(), row.fault) || strings.Contains(err.Error(), dir)) {
 			t.Errorf("%s %s: got %v, want ...%s, without the path", row.policy, row.path, err, row.fault)
 		}
+	}
+}
+
+// Of a plain request policies see the fields that go on, as of a handshake: nothing that the client claims about hops before it.
+func TestPoliciesSeeEndToEndFields(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest("POST", "http://App.example.com:8080/a?b=1", nil)
+	for name, value := range map[string]string{
+		"Accept": "*/*", "Connection": "close", "Proxy-Authorization": "x", "X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1", "X-Real-Ip": "10.0.0.1",
+	} {
+		r.Header.Set(name, value)
+	}
+	got := plainRequestOf(r, "/a")
+	if len(got.Header) != 1 || got.Header.Get("Accept") != "*/*" {
+		t.Errorf("policies see %v", got.Header)
+	}
+	if !got.Plain || got.Method != "POST" || got.Host != "app.example.com" || got.Port != "8080" || got.Path != "/a" || got.RawQuery != "b=1" {
+		t.Errorf("policies see %+v", got)
 	}
 }

@@ -108,10 +108,16 @@ func (st *site) routePlain(r *http.Request) (*route, string, *refused) {
 }
 
 // plainRequestOf is what policies see of a plain request that readPlain has
-// passed.
+// passed: of its fields those that go on to the upstream, as with handshakes.
 func plainRequestOf(r *http.Request, path string) *policy.Request {
 	host, port, _ := handshake.CanonicalAuthority(r.Host)
-	return &policy.Request{Plain: true, Method: r.Method, Host: host, Port: port, Path: path, RawQuery: r.URL.RawQuery, Header: r.Header}
+	header := make(http.Header, len(r.Header))
+	for name, values := range r.Header {
+		if !handshake.OwnField(name) {
+			header[name] = values
+		}
+	}
+	return &policy.Request{Plain: true, Method: r.Method, Host: host, Port: port, Path: path, RawQuery: r.URL.RawQuery, Header: header}
 }
 
 // readPlain returns the canonical host and path of a plain request.

@@ -14,7 +14,7 @@ import (
 func ada() map[string]any {
 	return map[string]any{
 		"request": map[string]any{
-			"method": "GET", "host": "chat.example", "path": "/ws/room/7", "secure": true, "origin": "https://chat.example",
+			"method": "GET", "host": "chat.example", "path": "/ws/room/7", "secure": true, "websocket": true, "origin": "https://chat.example",
 			"query":        map[string][]string{"room": {"7", "8"}, "empty": {""}},
 			"headers":      map[string]string{"user-agent": "curl/8", "x-version": "12"},
 			"subprotocols": []string{"chat.v2", "chat.v1"},
@@ -47,6 +47,7 @@ func chat() map[string]any {
 // handshakes are conditions and what they say of ada: true, false, or that they cannot be decided.
 var handshakes = map[string]any{
 	`request.method == "GET" && request.secure`:                       true,
+	`request.websocket`:                                               true,
 	`request.host.endsWith(".example")`:                               true,
 	`request.path.matches("^/ws/room/[0-9]+$")`:                       true,
 	`matches(request.path, "^/ws/[a-z]+$")`:                           false,

@@ -168,7 +168,7 @@ func TestSizes(t *testing.T) {
 		path string
 		want uint64 // 0 for nothing
 	}{
-		{"request", 8}, {"request.path", 8192}, {"request.secure", 0}, {"request.nothing", 0}, {"request.path.@items", 0},
+		{"request", 9}, {"request.path", 8192}, {"request.secure", 0}, {"request.nothing", 0}, {"request.path.@items", 0},
 		{"request.headers", 100}, {"request.headers.@keys", keySize}, {"request.headers.@values", 1024}, {"request.headers.cookie", 1024},
 		{"request.query.@values", 8}, {"request.query.room.@items", 1024}, {"request.query.room.@items.@items", 0},
 		{"claims", 64}, {"claims.groups", 512}, {"claims.realm.roles", 512}, {"claims.groups.@items", elementSize},

@@ -47,6 +47,7 @@ func anything(size uint64) schema { return schema{kind: cel.DynType, size: size}
 func Handshake() *Scope {
 	return newScope(map[string]schema{
 		"request": object("request", map[string]schema{
+			"websocket":    {kind: cel.BoolType}, // it is a handshake, not a plain request
 			"method":       text(32),
 			"host":         text(255),                      // canonical: lower case, no port
 			"path":         text(8 << 10),                  // canonical
