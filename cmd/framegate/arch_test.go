@@ -49,7 +49,8 @@ func archImports() map[string][]string {
 		"policy/forward":   {"policy/outbound"},
 		"policy/jwks":      {"policy/jwt", "policy/outbound"},
 		"policy/jwt":       {},
-		"policy/message":   {"policy/condition", "policy/pattern", "policy/schema", "ratelimit"},
+		"policy/message":   {"policy/condition", "policy/operation", "policy/pattern", "policy/schema", "ratelimit"},
+		"policy/operation": {},
 		"policy/outbound":  {},
 		"policy/pattern":   {},
 		"policy/schema":    {"policy/pattern"},
@@ -70,13 +71,14 @@ func archTestsOnly(dir string) bool { return strings.HasPrefix(dir, "internal/")
 // forbidden to it.
 func archPure() map[string][]string {
 	return map[string][]string{
-		"proxy/frame":     {},
-		"proxy/handshake": {"net/http"}, // for the Request that it parses
-		"proxy/relay":     {},
-		"policy/jwt":      {"context"}, // which it hands to Keys
-		"policy/message":  {},
-		"policy/pattern":  {},
-		"policy/schema":   {},
+		"proxy/frame":      {},
+		"proxy/handshake":  {"net/http"}, // for the Request that it parses
+		"proxy/relay":      {},
+		"policy/jwt":       {"context"}, // which it hands to Keys
+		"policy/message":   {},
+		"policy/operation": {},
+		"policy/pattern":   {},
+		"policy/schema":    {},
 	}
 }
 

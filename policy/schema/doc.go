@@ -8,8 +8,8 @@
 // # Bounds
 //
 // Everything that evaluation does costs steps: one for each schema that is applied to a value, and more for texts, patterns and comparisons,
-// by length. A value may cost stepsBase + stepsPerByte for each byte of the text that it came from; then the evaluation stops. Its stack is
-// bounded by the value's depth times maxChain. It stops at the first thing that decides, and allocates only for uniqueItems, unevaluated*, and
+// by length. A value may cost stepsBase, and all values of a message together stepsPerByte for each byte of it; then the evaluation stops. Its
+// stack is bounded by the value's depth times maxChain. It stops at the first thing that decides, and allocates only for uniqueItems, unevaluated*, and
 // numbers under a multipleOf with fractions.
 //
 // # What differs from the specification

@@ -124,7 +124,7 @@ func TestAgreesWithTheLibrary(t *testing.T) {
 		}
 		for range 8 {
 			v := anyValue(3).Draw(t, "value")
-			outcome, where := s.Check(v, 1<<10)
+			outcome, where := check(s, v, 1<<10)
 			problem := want.Validate(v)
 			if outcome == Costly || (problem == nil) != (outcome == Valid) {
 				t.Fatalf("%s\n%#v: outcome %d at %q, the library says %v", text, v, outcome, where, problem)

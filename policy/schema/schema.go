@@ -26,12 +26,20 @@ const (
 	Costly          // it was not found out within the bound
 )
 
-// Check holds a value against the schema. The value is what encoding/json makes of a JSON text, with numbers as float64; size is the length of
-// that text in bytes. If the value does not match, where is the place in the schema that says so, such as
-// "order.json#/properties/id minLength"; it is made of the schema's own words only.
-func (s *Schema) Check(v any, size int) (outcome Outcome, where string) {
-	e := evaluation{steps: stepsBase + stepsPerByte*size}
+// Budget is what checks of the values of one message may still cost together.
+type Budget struct{ steps int }
+
+// NewBudget returns the budget for values that come from a JSON text of size bytes. Each check adds a little to it, so that many small ones
+// do not starve.
+func NewBudget(size int) Budget { return Budget{stepsPerByte * size} }
+
+// Check holds a value against the schema. The value is what encoding/json makes of a JSON text, with numbers as float64. If the value does not
+// match, where is the place in the schema that says so, such as "order.json#/properties/id minLength"; it is made of the schema's own words
+// only.
+func (s *Schema) Check(v any, budget *Budget) (outcome Outcome, where string) {
+	e := evaluation{steps: budget.steps + stepsBase}
 	ok := e.check(s.root, v, nil)
+	budget.steps = e.steps
 	switch {
 	case e.steps < 0:
 		return Costly, s.root.at

@@ -27,6 +27,12 @@ func compile(files ...string) (*Schema, error) {
 	return c.Compile(files[0])
 }
 
+// check holds one value of a text of size bytes against a schema.
+func check(s *Schema, v any, size int) (Outcome, string) {
+	budget := NewBudget(size)
+	return s.Check(v, &budget)
+}
+
 func parse(t testing.TB, text string) any {
 	t.Helper()
 	var v any
@@ -98,12 +104,12 @@ func TestKeywords(t *testing.T) {
 	} {
 		s := mustCompile(t, "s.json", test.schema)
 		for _, text := range test.valid {
-			if outcome, where := s.Check(parse(t, text), len(text)); outcome != Valid || where != "" {
+			if outcome, where := check(s, parse(t, text), len(text)); outcome != Valid || where != "" {
 				t.Errorf("%s: %s: outcome %d at %q, want valid", test.schema, text, outcome, where)
 			}
 		}
 		for text, want := range test.wrong {
-			if outcome, where := s.Check(parse(t, text), len(text)); outcome != Invalid || where != "s.json"+want {
+			if outcome, where := check(s, parse(t, text), len(text)); outcome != Invalid || where != "s.json"+want {
 				t.Errorf("%s: %s: outcome %d at %q, want invalid at %q", test.schema, text, outcome, where, "s.json"+want)
 			}
 		}
@@ -121,7 +127,7 @@ func TestFilesReferToEachOther(t *testing.T) {
 		`{"id":"1"}`:        "schemas/common.json#/$defs/id type",
 		`{"by":1}`:          "users/user.json# type",
 	} {
-		if _, where := s.Check(parse(t, text), len(text)); where != want {
+		if _, where := check(s, parse(t, text), len(text)); where != want {
 			t.Errorf("%s: %q, want %q", text, where, want)
 		}
 	}
