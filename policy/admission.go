@@ -59,6 +59,7 @@ type Decision struct {
 	Name    string // of the rule
 	Shadow  bool   // it was only to be counted and logged
 	Refusal *Refusal
+	Detail  string // for the log only: why the rule could not decide as it should
 }
 
 // Outcome names the decision in logs and metrics: admitted, refused, or would_refuse in shadow mode.
@@ -87,6 +88,7 @@ type Admission struct {
 	Claims    *jwt.Claims // of the token that admitted it; nil without one
 
 	refused int      // index of Decisions; -1 for none
+	noted   string   // by the rule that judges now
 	managed []string // header fields that clients may not send
 	changes changes
 	held    []func()       // give back what the connection holds
@@ -132,6 +134,7 @@ func (p *Policy) judge(ctx context.Context, r *Request, all bool) *Admission {
 		}
 		before := a.changes
 		d := Decision{Rule: i, Policy: rule.policy, Name: rule.name, Shadow: rule.shadow, Refusal: rule.judge(ctx, a)}
+		d.Detail, a.noted = a.noted, ""
 		if d.Shadow {
 			a.changes = before
 		}
@@ -181,6 +184,9 @@ func (a *Admission) Keep() []func() {
 
 // hold has release called at the end of the connection.
 func (a *Admission) hold(release func()) { a.held = append(a.held, release) }
+
+// note keeps for the log why the rule that judges now cannot decide as it should. It quotes nothing of the client's.
+func (a *Admission) note(detail string) { a.noted = detail }
 
 // removeField keeps a header field from the upstream.
 func (a *Admission) removeField(name string) { a.changes.fields = append(a.changes.fields, name) }

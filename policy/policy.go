@@ -8,9 +8,11 @@ package policy
 import (
 	"cmp"
 	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy/forward"
 	"github.com/framegate/framegate/policy/jwt"
 	"github.com/framegate/framegate/ratelimit"
 )
@@ -28,6 +30,7 @@ type Config struct {
 	CSRF         *CSRFConfig         `yaml:"csrf" doc:"A token that the page sends twice, in a cookie and in its request, for applications with cookie sessions. One that is missing or different is refused with 403."`
 	Subprotocols *SubprotocolsConfig `yaml:"subprotocols" doc:"Which subprotocols clients may use."`
 	Conditions   []ConditionConfig   `yaml:"conditions" min:"1" doc:"What else must hold for a request, each in one expression; for plain requests too. One that does not hold is refused with 403."`
+	ForwardAuth  *forward.Config     `yaml:"forward_auth" doc:"A service of your own that decides about each request, for applications whose sessions only they can read; for plain requests too."`
 	Connections  *ConnectionsConfig  `yaml:"connections" doc:"How many connections there may be at once, by address, user and so on. One too many is refused with 429 or 503."`
 	Handshakes   *HandshakesConfig   `yaml:"handshakes" doc:"How many handshakes there may be in a time. One too many is refused with 429 or 503."`
 	Client       *ShapeConfig        `yaml:"client" doc:"The shape of messages that clients send."`
@@ -44,6 +47,10 @@ type Env struct {
 	File func(policy, path string) ([]byte, error)
 	// Keys, where not nil, gives issuers other keys than those that their configuration names: a test's own.
 	Keys func(c jwt.IssuerConfig) (jwt.Keys, error)
+	// Path tells where a file is that a policy names, for those who read it again later.
+	Path func(policy, path string) string
+	// Service, where not nil, answers instead of the services of forward_auth: in a test.
+	Service http.RoundTripper
 	// Limits keeps what limits count.
 	Limits ratelimit.Store
 }
@@ -67,6 +74,7 @@ var checks = []check{
 	{rule: "connections", compile: compileConnections(false)},
 	{rule: "origin", compile: compileOrigin, standard: sameOrigin},
 	{rule: "csrf", compile: compileCSRF},
+	{rule: "forward_auth", plain: true, compile: compileForward},
 	{rule: "handshakes", compile: compileHandshakes(true)},
 	{rule: "subprotocols", compile: compileSubprotocols}, // behind those that take tokens out of them
 	{rule: "conditions", plain: true, compile: compileConditions},
@@ -82,11 +90,15 @@ type place struct {
 // file reads a file that the policy names.
 func (p place) file(path string) ([]byte, error) { return p.env.File(p.policy, path) }
 
+// path tells where a file is that the policy names.
+func (p place) path(path string) string { return p.env.Path(p.policy, path) }
+
 // rule is one compiled check of one policy.
 type rule struct {
 	name    string // in decisions; the check's key where it is empty
 	judge   judge
 	manages []string // header fields that only the gateway may set, in canonical spelling
+	end     func()   // gives back what the rule holds when its Set is not used any more; nil for nothing
 	policy  string
 	shadow  bool
 	check   int // row of checks
@@ -122,6 +134,17 @@ func Compile(all map[string]Config, env *Env, report Report) *Set {
 		s.policies[name] = p
 	}
 	return s
+}
+
+// Close gives back what the rules hold: connections that they keep. Requests that still use the Set are judged as before.
+func (s *Set) Close() {
+	for _, p := range s.policies {
+		for _, r := range p.rules {
+			if r.end != nil {
+				r.end()
+			}
+		}
+	}
 }
 
 func (p *compiled) compile(at place, c *Config, report Report) {

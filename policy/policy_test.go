@@ -46,7 +46,11 @@ func mustCompile(t *testing.T, all map[string]Config, names ...string) *Policy {
 // testEnv is an Env without any file.
 func testEnv(t *testing.T) *Env {
 	t.Helper()
-	return &Env{File: func(policy, path string) ([]byte, error) { return nil, fmt.Errorf("no file %s for %s", path, policy) }, Limits: ratelimit.NewLocal(1000)}
+	return &Env{
+		File:   func(policy, path string) ([]byte, error) { return nil, fmt.Errorf("no file %s for %s", path, policy) },
+		Path:   func(policy, path string) string { return policy + "/" + path },
+		Limits: ratelimit.NewLocal(1000),
+	}
 }
 
 // answer is a Decision in short: what decided on a request.

@@ -23,20 +23,25 @@ const maxLimitKeys = 100_000
 // env is what policies are compiled with, for a configuration that nothing
 // runs on yet.
 func (cfg *Config) env() *policy.Env {
-	return &policy.Env{File: cfg.policyFile, Limits: ratelimit.NewLocal(maxLimitKeys)}
+	return &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: ratelimit.NewLocal(maxLimitKeys)}
 }
 
-// policyFile reads a file that a policy names. Its path goes out from the file
-// in which the policy stands.
+// policyFile reads a file that a policy names.
 func (cfg *Config) policyFile(name, path string) ([]byte, error) {
+	return readBounded(cfg.policyPath(name, path), maxPolicyFile)
+}
+
+// policyPath is the path of a file that a policy names. It goes out from the
+// file in which the policy stands.
+func (cfg *Config) policyPath(name, path string) string {
 	dir, own := cfg.policyDirs[name]
 	if !own {
 		dir = cfg.dir
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
+	if filepath.IsAbs(path) {
+		return path
 	}
-	return readBounded(path, maxPolicyFile)
+	return filepath.Join(dir, path)
 }
 
 // readBounded reads a file of at most n bytes. Its errors leave the path to the
@@ -73,10 +78,7 @@ func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.
 	for i := range a.Decisions {
 		d := &a.Decisions[i]
 		rt.meters.decided(d)
-		if d.Shadow && d.Refusal != nil {
-			s.log.Info("would refuse", append(requestAttrs(r), "route", rt.name, "status", d.Refusal.Status, "reason", d.Refusal.Reason,
-				"policy", d.Policy, "rule", d.Name, "mode", "shadow", "outcome", d.Outcome())...)
-		}
+		s.logDecision(rt, r, d)
 	}
 	if d := a.Refused(); d != nil {
 		return nil, refusedBy(d)
@@ -84,9 +86,26 @@ func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.
 	return a, nil
 }
 
+// logDecision logs what nobody else does: a refusal in shadow mode, and an
+// admission by a rule that could not decide.
+func (s *Server) logDecision(rt *route, r *http.Request, d *policy.Decision) {
+	if d.Refusal == nil && d.Detail == "" || d.Refusal != nil && !d.Shadow {
+		return
+	}
+	attrs := append(requestAttrs(r), "route", rt.name, "policy", d.Policy, "rule", d.Name, "outcome", d.Outcome())
+	if d.Detail != "" {
+		attrs = append(attrs, "detail", clean(d.Detail))
+	}
+	if d.Refusal == nil {
+		s.log.Warn("admitted without a decision", attrs...)
+		return
+	}
+	s.log.Info("would refuse", append(attrs, "status", d.Refusal.Status, "reason", d.Refusal.Reason, "mode", "shadow")...)
+}
+
 // refusedBy is the answer to a request that a rule refused.
 func refusedBy(d *policy.Decision) *refused {
-	no := refuse(d.Refusal.Status, resultPolicy, d.Refusal.Reason)
+	no := refuse(d.Refusal.Status, resultPolicy, d.Refusal.Reason).detail(d.Detail)
 	no.policy, no.rule = d.Policy, d.Name
 	if d.Refusal.Challenge != "" {
 		no.with("WWW-Authenticate", d.Refusal.Challenge)

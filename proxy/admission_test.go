@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +48,62 @@ func TestDecisionsAreToldOnce(t *testing.T) {
 		t.Errorf("the log says %v", lines)
 	}
 	if lines := g.log.lines(t, "refused"); len(lines) != 1 || lines[0]["mode"] != "enforce" || lines[0]["outcome"] != policy.OutcomeRefused {
+		t.Errorf("the log says %v", lines)
+	}
+}
+
+// A service of the operator's decides who may connect, before any upstream is dialled; the upstream learns from it who that is.
+func TestForwardAuth(t *testing.T) {
+	t.Parallel()
+	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Cookie") {
+		case "sid=alice":
+			w.Header().Set("X-Auth-User", "alice")
+		case "sid=broken":
+			w.WriteHeader(500)
+		default:
+			w.Header().Set("WWW-Authenticate", `Session realm="app"`)
+			w.WriteHeader(401)
+		}
+	}))
+	defer auth.Close()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startGateway(t, oneRoute("ws://"+up.Addr(), ", policies: [sessions, trial]")+`policies:
+  sessions: {forward_auth: {url: "`+auth.URL+`", response_headers: [X-Auth-User]}}
+  trial: {mode: shadow, forward_auth: {url: "http://127.0.0.1:1", on_failure: dangerously_allow}}
+`)
+	for _, row := range []struct {
+		cookie    string
+		status    int
+		challenge string
+		detail    any
+	}{
+		{"sid=S3CRET", 401, `Session realm="app"`, nil},
+		{"sid=broken", 503, "", "the service answered with status 500"},
+		{"sid=alice", 101, "", nil},
+	} {
+		c := wstest.Dial(t, g.addr)
+		c.Send(wstest.HS0("/").With("Origin", "http://app.example.com").With("Cookie", row.cookie).With("X-Auth-User", "root").Bytes())
+		resp := c.Response()
+		if resp.Status != row.status || resp.Get("WWW-Authenticate") != row.challenge {
+			t.Errorf("%s: got %q, challenge %q", row.cookie, resp.Line, resp.Get("WWW-Authenticate"))
+		}
+		if row.status == 101 {
+			continue
+		}
+		wstest.CheckRefusal(t, resp)
+		if n := up.Dials(); n != 0 {
+			t.Errorf("%s: the upstream saw %d connections", row.cookie, n)
+		}
+		lines := g.log.lines(t, "refused")
+		if last := lines[len(lines)-1]; last["rule"] != "forward_auth" || last["detail"] != row.detail {
+			t.Errorf("%s: the log says %v", row.cookie, last)
+		}
+	}
+	if got := up.Wait("/").Values("X-Auth-User"); !slices.Equal(got, []string{"alice"}) {
+		t.Errorf("the upstream got the users %q", got)
+	}
+	if lines := g.log.lines(t, "admitted without a decision"); len(lines) != 1 || lines[0]["policy"] != "trial" || !strings.Contains(lines[0]["detail"].(string), "refused") {
 		t.Errorf("the log says %v", lines)
 	}
 }

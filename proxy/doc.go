@@ -34,6 +34,7 @@
 //	admin.httpLoop        one                        admin.close
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
 //	jwks.Source.run       one per key set URL        jwks.Cache.Close
+//	net/http's client     two per kept connection to a forward_auth service; policy.Set.Close ends these, nothing waits for it
 //	demo's application    framegate demo             runDemo
 //	the second signal     while draining             ends with the process
 //

@@ -156,6 +156,7 @@ func (s *Server) Close() {
 	}
 	s.sessions.wait(context.Background())
 	s.driver.close()
+	s.site.Load().policies.Close()
 	if s.admin != nil {
 		s.admin.close()
 	}

@@ -76,6 +76,7 @@ func policyTestFiles() (files []string) {
 func policyExplainCommand() *cobra.Command {
 	var config string
 	var headers, policies []string
+	var forwardAuth policytest.Service
 	r := policytest.Request{Headers: map[string]policytest.Values{}}
 	cmd := &cobra.Command{
 		Use:   "explain URL",
@@ -89,6 +90,9 @@ func policyExplainCommand() *cobra.Command {
 					return fmt.Errorf("header %q has no colon, want NAME: VALUE", line)
 				}
 				r.Headers[name] = append(r.Headers[name], strings.TrimSpace(value))
+			}
+			if forwardAuth.Status != 0 {
+				r.ForwardAuth = &forwardAuth
 			}
 			if err := r.Check(); err != nil {
 				return err
@@ -111,6 +115,7 @@ func policyExplainCommand() *cobra.Command {
 	flags.StringSliceVar(&policies, "policies", nil, "policies that judge, instead of those of the route")
 	flags.StringSliceVar(&r.Subprotocols, "subprotocols", nil, "subprotocols that are offered")
 	flags.StringVar(&r.Method, "method", "GET", "method of a plain request")
+	flags.IntVar(&forwardAuth.Status, "forward-auth", 0, "the status that the services of forward_auth answer with; default: they cannot be reached")
 	flags.StringVar(&r.Address, "address", "192.0.2.1", "the client's IP address")
 	flags.StringVar(&r.Time, "time", "", "when the request comes, such as 2026-11-25T12:00:00Z; default: now")
 	return cmd

@@ -33,6 +33,7 @@ type Query struct {
 type Answer struct {
 	Allow  bool
 	Fields [][2]string // for the upstream, names in canonical spelling
+	User   string      // whom the field of user_header names
 
 	Status    int    // of the refusal: 400, 401, 403 or 503
 	Challenge string // WWW-Authenticate of the service's 401; empty if it sent none that is well-formed
@@ -46,15 +47,19 @@ type Checker struct {
 	open      bool     // admit when the service fails
 	passed    []string // fields of the client's that the service gets
 	copied    []string // fields of the service's that the upstream gets
+	user      string   // which of these names the user
 	cache     *cache   // nil without one
-	transport *http.Transport
+	transport http.RoundTripper
 }
+
+// Through sends the requests to the service through another transport: one that answers in a test. It is called before the first Ask.
+func (x *Checker) Through(t http.RoundTripper) { x.transport = t }
 
 // Managed returns the header fields that only the service may set: what a client sends under these names must not reach the upstream.
 func (x *Checker) Managed() []string { return slices.Clone(x.copied) }
 
 // Close ends the connections that are not in use, and each other one when its request has ended.
-func (x *Checker) Close() { x.transport.CloseIdleConnections() }
+func (x *Checker) Close() { (&http.Client{Transport: x.transport}).CloseIdleConnections() }
 
 // field is one line of the request to the service.
 type field struct{ name, value string }
@@ -111,11 +116,11 @@ func (x *Checker) ask(ctx context.Context, fields []field) (Answer, error) {
 	defer discard(resp.Body)
 	switch status := resp.StatusCode; {
 	case status >= 200 && status <= 299:
-		copied, err := x.copy(resp.Header)
+		a, err := x.admit(resp.Header)
 		if err != nil {
 			return x.failed(err)
 		}
-		return Answer{Allow: true, Fields: copied}, nil
+		return a, nil
 	case status == http.StatusUnauthorized:
 		return Answer{Status: status, Challenge: challenge(resp.Header)}, nil
 	case status == http.StatusForbidden:
@@ -149,10 +154,10 @@ func (x *Checker) request(ctx context.Context, fields []field) *http.Request {
 	return (&http.Request{Method: x.method, URL: x.url, Header: h}).WithContext(ctx)
 }
 
-// copy returns the fields of an answer that the upstream gets. Several of one name become one, as RFC 9110, section 5.3, allows: nobody is to read
-// the first where somebody else reads the last. Values with control characters net/http has refused.
-func (x *Checker) copy(h http.Header) ([][2]string, error) {
-	var copied [][2]string
+// admit takes from an answer the fields that the upstream gets. Several of one name become one, as RFC 9110, section 5.3, allows: nobody is to
+// read the first where somebody else reads the last. Values with control characters net/http has refused.
+func (x *Checker) admit(h http.Header) (Answer, error) {
+	a := Answer{Allow: true}
 	size := 0
 	for _, name := range x.copied {
 		value := strings.Join(h[name], ", ")
@@ -160,11 +165,14 @@ func (x *Checker) copy(h http.Header) ([][2]string, error) {
 			continue
 		}
 		if size += len(name) + len(value); size > maxCopied {
-			return nil, fmt.Errorf("the service's response_headers are larger than %d bytes", maxCopied)
+			return Answer{}, fmt.Errorf("the service's response_headers are larger than %d bytes", maxCopied)
 		}
-		copied = append(copied, [2]string{name, value})
+		a.Fields = append(a.Fields, [2]string{name, value})
+		if name == x.user {
+			a.User = value
+		}
 	}
-	return copied, nil
+	return a, nil
 }
 
 // challenge returns the WWW-Authenticate of an answer, if there is exactly one and it is well-formed.

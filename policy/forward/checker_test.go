@@ -123,6 +123,12 @@ func TestResponseHeaders(t *testing.T) {
 	})
 	x := compile(t, Config{URL: s.URL, ResponseHeaders: []string{"x-auth-groups", "X-Auth-User", "X-Auth-Empty", "X-Auth-Role"}})
 	check(t, x, query("X-Auth-Role", "admin"), Answer{Allow: true, Fields: [][2]string{{"X-Auth-Groups", "a, b"}, {"X-Auth-User", "alice"}}}, "")
+	for name, user := range map[string]string{"x-auth-user": "alice", "X-Auth-Groups": "a, b", "X-Auth-Empty": ""} {
+		x := compile(t, Config{URL: s.URL, ResponseHeaders: []string{"X-Auth-User", "X-Auth-Groups", "X-Auth-Empty"}, UserHeader: name})
+		if a, err := x.Ask(t.Context(), query()); a.User != user || err != nil {
+			t.Errorf("%s names the user %q, error %v", name, a.User, err)
+		}
+	}
 }
 
 // An answer whose fields cannot be passed on is none.

@@ -23,6 +23,7 @@ type Config struct {
 	Method               string              `yaml:"method" enum:"GET,HEAD,POST" default:"GET" doc:"The method of the request to the service. It never has a body."`
 	Headers              []string            `yaml:"headers" default:"Authorization,Cookie,Origin" doc:"The client's header fields that the service gets. X-Forwarded-Method, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-For are the gateway's own, and always there."`
 	ResponseHeaders      []string            `yaml:"response_headers" doc:"The header fields of the service's answer that the upstream gets. Clients cannot send these."`
+	UserHeader           string              `yaml:"user_header" doc:"The one of response_headers that names the user, for limits by user."`
 	Timeout              strictyaml.Duration `yaml:"timeout" default:"2s" max:"10s" doc:"How long the service may take, connecting included."`
 	OnFailure            string              `yaml:"on_failure" enum:"deny,dangerously_allow" default:"deny" doc:"What happens when the service cannot be reached in time, answers with 5xx, or makes no sense: the request is refused with 503 (deny), or admitted as if nobody had been asked (dangerously_allow)."`
 	CA                   string              `yaml:"ca" doc:"A file with the certificate authorities that the service is verified with, PEM. Default: the system's."`
@@ -55,6 +56,10 @@ func (c Config) Compile(report outbound.Report) *Checker {
 	}
 	x.passed = compileNames("headers", c.Headers, mistake)
 	x.copied = compileNames("response_headers", c.ResponseHeaders, mistake)
+	x.user = http.CanonicalHeaderKey(c.UserHeader)
+	if x.user != "" && !slices.Contains(x.copied, x.user) {
+		mistake("user_header", "%q is not among response_headers, want one of these", c.UserHeader)
+	}
 	service := outbound.Service{Plain: outbound.Private, Timeout: x.timeout, Connections: connections}
 	if c.DangerouslyAllowHTTP {
 		service.Plain = outbound.Anywhere

@@ -19,7 +19,7 @@ func TestConfig(t *testing.T) {
 		want   []string // of the mistakes, one each
 	}{
 		"least":         {Config{URL: goodURL}, nil},
-		"all":           {Config{URL: goodURL, Method: "POST", Headers: []string{"x-session"}, ResponseHeaders: []string{"X-Auth-User"}, OnFailure: "dangerously_allow", CA: ca, Timeout: strictyaml.Duration(time.Second), Cache: strictyaml.Duration(time.Minute)}, nil},
+		"all":           {Config{URL: goodURL, Method: "POST", Headers: []string{"x-session"}, ResponseHeaders: []string{"X-Auth-User"}, UserHeader: "x-auth-user", OnFailure: "dangerously_allow", CA: ca, Timeout: strictyaml.Duration(time.Second), Cache: strictyaml.Duration(time.Minute)}, nil},
 		"http here":     {Config{URL: "http://127.0.0.1:4181/"}, nil},
 		"http near":     {Config{URL: "http://10.0.0.1/"}, nil},
 		"http by name":  {Config{URL: "http://auth:4181/"}, nil},
@@ -35,6 +35,7 @@ func TestConfig(t *testing.T) {
 		"too slow":      {Config{URL: goodURL, Timeout: strictyaml.Duration(11 * time.Second)}, []string{"timeout: timeout is 11s, want at most 10s"}},
 		"negative":      {Config{URL: goodURL, Timeout: -1, Cache: -1}, []string{"timeout: ", "cache: "}},
 		"too long":      {Config{URL: goodURL, Cache: strictyaml.Duration(6 * time.Minute)}, []string{"cache: cache is 6m, want at most 5m0s"}},
+		"no such user":  {Config{URL: goodURL, ResponseHeaders: []string{"X-User"}, UserHeader: "X-Name"}, []string{`user_header: "X-Name" is not among response_headers`}},
 		"bad names": {
 			Config{URL: goodURL, Headers: []string{"X_Session", "", "X Session", "X:", "Ünicode", strings.Repeat("x", 65)}},
 			[]string{`headers[0]: "X_Session" is not a name`, "headers[1]", "headers[2]", "headers[3]", "headers[4]", "headers[5]"},

@@ -218,3 +218,21 @@ func TestExplanation(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What the services of forward_auth answer stands in the test; nobody asks them.
+func TestForwardAuthAnswersAsTheTestSays(t *testing.T) {
+	t.Parallel()
+	config := strings.Replace(gateway, "  browsers:", "  sessions: {forward_auth: {url: \"http://127.0.0.1:1\", response_headers: [X-User, X-Role], user_header: X-User}}\n  browsers:", 1)
+	for _, test := range []string{
+		`request: {URL, forward_auth: {headers: {x-user: alice, X-Role: [a, b], X-Other: "1"}}}, expect: {decision: admit, user: alice, headers: {X-User: alice, X-Role: "a, b", X-Other: ""}}`,
+		`request: {URL, forward_auth: {status: 204}}, expect: {decision: admit, headers: {X-User: ""}}`,
+		`request: {URL, forward_auth: {status: 401}}, expect: {decision: refuse, status: 401, policy: sessions, rule: forward_auth}`,
+		`request: {URL, forward_auth: {status: 302}}, expect: {decision: refuse, status: 503, rule: forward_auth}`,
+		`request: {URL}, expect: {decision: refuse, status: 503, rule: forward_auth}`,
+	} {
+		s := run(t, config, "tests: [{name: a, policies: [sessions], "+strings.Replace(test, "URL", "url: wss://any.example/, headers: {Origin: https://any.example}", 1)+"}]\n")
+		if s.Failed() > 0 {
+			t.Errorf("%s: %+v", test, s.Results[0].Failures)
+		}
+	}
+}

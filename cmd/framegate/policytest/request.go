@@ -20,6 +20,7 @@ type Request struct {
 	Headers      map[string]Values   `yaml:"headers" doc:"Header fields, each with its value or a list of values. Those of the handshake are made."`
 	Subprotocols []string            `yaml:"subprotocols" doc:"Subprotocols that are offered."`
 	Token        *Token              `yaml:"token" doc:"A token that is made for the request."`
+	ForwardAuth  *Service            `yaml:"forward_auth" doc:"What the services of forward_auth answer. Default: they cannot be reached."`
 	Address      string              `yaml:"address" default:"192.0.2.1" doc:"The client's IP address."`
 	Time         string              `yaml:"time" doc:"When the request comes, such as 2026-11-25T12:00:00Z. Default: now."`
 	Times        int                 `yaml:"times" default:"1" min:"1" max:"100000" doc:"How often the request comes; what is expected is expected of the last one. Connections stay open."`

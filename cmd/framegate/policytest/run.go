@@ -123,13 +123,15 @@ func (s *Suite) run(ctx context.Context, t *Test, cfg *proxy.Config, now time.Ti
 type bench struct {
 	trial    *proxy.Trial
 	keys     *keyring
+	stage    *stage
 	policies []string
 }
 
 func newBench(cfg *proxy.Config, policies []string) (*bench, error) {
-	keys := &keyring{}
-	trial, err := proxy.NewTrial(cfg, func(env *policy.Env) { env.Keys = keys.Keys })
-	return &bench{trial, keys, policies}, err
+	b := &bench{keys: &keyring{}, stage: &stage{}, policies: policies}
+	var err error
+	b.trial, err = proxy.NewTrial(cfg, func(env *policy.Env) { env.Keys, env.Service = b.keys.Keys, b.stage })
+	return b, err
 }
 
 // try decides about the n-th of the requests.
@@ -138,7 +140,7 @@ func (b *bench) try(ctx context.Context, r *Request, n int, now time.Time, all b
 	if err != nil {
 		return nil, err
 	}
-	req.Policies, req.All = b.policies, all
+	req.Policies, req.All, b.stage.service = b.policies, all, r.ForwardAuth
 	return b.trial.Try(ctx, req)
 }
 
