@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/framegate/framegate/internal/wstest"
 	"github.com/framegate/framegate/policy/jwt"
 )
@@ -194,10 +196,13 @@ func TestCacheOverTLS(t *testing.T) {
 	var current atomic.Value
 	current.Store("a")
 	_, config := publisher(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(document(current.Load().(string))) })
-	r := newRig(t, newIssuer())
-	r.sys.get = get
-	s := r.source(config)
-	r.Start([]*Source{s})
+	c := New(nil, prometheus.NewRegistry())
+	t.Cleanup(c.Close)
+	s, err := c.Source(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Start([]*Source{s})
 	for _, kid := range []string{"a", "b"} {
 		current.Store(kid)
 		if got, _ := lookup(s, kid); got != "found" {
