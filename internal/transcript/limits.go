@@ -53,6 +53,12 @@ func (s *settings) set(word string) error {
 		if of, ok := units()[rest]; ok {
 			return s.rate(side, of, value)
 		}
+		switch rest {
+		case "inspect":
+			return s.inspect(side, value)
+		case "deny":
+			return s.deny(side, value)
+		}
 		return s.shape(side, rest, value)
 	}
 	if d, ok := s.times()[key]; ok {

@@ -87,6 +87,21 @@ func (p *Program) Limits() (*relay.Limits, *relay.Grant) {
 			shape.Rates = append(shape.Rates, p.rate(len(shape.Rates)))
 		}
 	}
+	if flags&128 != 0 && p.Next()%2 == 0 {
+		from := Pick(p, relay.Client, relay.Upstream)
+		d := s.denier(from)
+		d.NoText, d.NoBinary = p.Next()%4 == 0, p.Next()%4 == 0
+		for range p.Next() % 3 {
+			d.Rules = append(d.Rules, Denial{Word: Pick(p, "a", "é", "ba", "k"), Shadow: p.Next()%4 == 0, Verdict: relay.Verdict{
+				Action: Pick(p, relay.ActDrop, relay.ActClose, relay.ActReply), Reply: Replied, Rule: uint16(denials + len(d.Rules)),
+			}})
+		}
+		for i := range l.From[from].Rates {
+			if r := &l.From[from].Rates[i]; r.Of != relay.Frames && p.Next()%2 == 0 {
+				r.Operation = Pick(p, "", "b", "€")
+			}
+		}
+	}
 	return l, &s.grant
 }
 

@@ -347,5 +347,8 @@ func ruled(s relay.Stats) (text string) {
 	if s.Delayed > 0 {
 		text += fmt.Sprintf(", delayed %v", s.Delayed)
 	}
+	if s.Inspected > 0 {
+		text += fmt.Sprintf(", bytes inspected %d", s.Inspected)
+	}
 	return text
 }

@@ -50,7 +50,7 @@ func (e *echo) Events(to relay.Side) []Event {
 }
 
 func (e *echo) Result() (relay.Result, [2]relay.Stats, bool) {
-	return relay.Result{Cause: relay.Drain, By: relay.Gateway, Reason: "why"}, [2]relay.Stats{{Frames: 1, DroppedMessages: 2, Delayed: time.Second}, {}}, e.done
+	return relay.Result{Cause: relay.Drain, By: relay.Gateway, Reason: "why"}, [2]relay.Stats{{Frames: 1, DroppedMessages: 2, Delayed: time.Second, Inspected: 3}, {}}, e.done
 }
 
 func (e *echo) Hits() []Hit {
@@ -64,7 +64,7 @@ func newEcho(*relay.Limits, *relay.Grant) Subject { return new(echo) }
 // TestNotation plays every form of input, and reads its own output.
 func TestNotation(t *testing.T) {
 	const text = `# Everything that can be said.
-limits max_message=10 deflate memory=1000 client.messages=2/5:reply=no:shadow client.bytes=1/2:delay:op=find:reason=why
+limits max_message=10 deflate memory=1000 client.messages=2/5:reply=no:shadow client.bytes=1/2:delay:op=find:reason=why client.inspect=text client.deny=evil:reply=no:shadow upstream.deny=bad:close:cause=type:reason=why
 client: text "h i|" | binary nofin key=00000000 "\x00" | cont "é" size=3
   upstream< text key=01020304 "h i|"
   upstream< binary nofin key=00000000 "\x00"
@@ -123,7 +123,7 @@ fail drain
 	if shown := strings.Join(lines, ""); shown != text {
 		t.Errorf("%s", difference(text, shown))
 	}
-	for _, want := range []string{"result: ending, drain by gateway\n  from client: frames 1, messages 0, bytes 0, dropped 0, messages dropped 2, delayed 1s\n", `result: drain by gateway, code 0, told client 0, upstream 0, "why"`} {
+	for _, want := range []string{"result: ending, drain by gateway\n  from client: frames 1, messages 0, bytes 0, dropped 0, messages dropped 2, delayed 1s, bytes inspected 3\n", `result: drain by gateway, code 0, told client 0, upstream 0, "why"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
@@ -158,6 +158,11 @@ func TestMistakes(t *testing.T) {
 		"limits client.bytes=1/2":        "needs an action",
 		"limits client.bytes=1/2:dance":  `unknown word "dance"`,
 		"limits client.frames=1/2:drop":  "want close or delay",
+		"limits nobody.inspect=all":      "neither client nor upstream",
+		"limits client.inspect=ping":     "unknown kind",
+		"limits nobody.deny=a:drop":      "neither client nor upstream",
+		"limits client.deny=a:dance":     `unknown word "dance"`,
+		"limits client.deny=a:cause=no":  "unknown cause",
 		"limits code.nothing.client=1":   "unknown cause",
 		"limits code.drain.nobody=1":     "neither client nor upstream",
 		"client: text\nlimits max_frame": "before the first input",

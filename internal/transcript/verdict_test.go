@@ -102,13 +102,13 @@ func TestCrossed(t *testing.T) {
 		{`text "a" | text nofin "b" | cont "c" len=5`, false, false}, // a header that nobody sent
 	} {
 		got := wire(t, relay.Client, test.got)
-		_, err := Crossed(relay.Upstream, got, wire(t, relay.Client, sent), &l, false, test.whole)
+		_, err := Crossed(relay.Upstream, got, wire(t, relay.Client, sent), &l, nil, test.whole)
 		if (err == nil) != test.ok {
 			t.Errorf("%s, whole %v: %v", test.got, test.whole, err)
 		}
 	}
 	l.AnswerPings = true
-	if _, err := Crossed(relay.Client, wire(t, relay.Upstream, `pong "made"`), nil, &l, false, true); err != nil {
+	if _, err := Crossed(relay.Client, wire(t, relay.Upstream, `pong "made"`), nil, &l, nil, true); err != nil {
 		t.Error(err)
 	}
 }
@@ -136,7 +136,7 @@ func TestCrossedInPart(t *testing.T) {
 		{`pong "q" | ping "p"`, false},                        // reordered
 		{`text nofin "b" | cont nofin "c" | close 1000 | cont "d"`, false},
 	} {
-		_, err := Crossed(relay.Upstream, wire(t, relay.Client, test.got), wire(t, relay.Client, sent), &l, false, true)
+		_, err := Crossed(relay.Upstream, wire(t, relay.Client, test.got), wire(t, relay.Client, sent), &l, nil, true)
 		if (err == nil) != test.ok {
 			t.Errorf("%s: %v", test.got, err)
 		}

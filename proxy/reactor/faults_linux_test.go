@@ -157,7 +157,7 @@ func TestResetByThePausedSide(t *testing.T) {
 		}
 		p := r.peers[slow]
 		whole := r.session.legs[slow].closed != relay.Abort
-		if _, err := transcript.Crossed(slow, p.got(), sent, testLimits(), false, whole); err != nil {
+		if _, err := transcript.Crossed(slow, p.got(), sent, testLimits(), nil, whole); err != nil {
 			t.Error(err)
 		}
 		if len(p.got()) < testLimits().HighWater {

@@ -71,6 +71,7 @@ func (m *message) pass(s *relay.Session, now time.Time) {
 func budgetLimits() *relay.Limits {
 	l := limits()
 	l.MaxLifetime = 24 * time.Hour
+	l.Memory = relay.NewMemory(1 << 20)
 	l.From[relay.Client].NoBinary, l.From[relay.Upstream].NoBinary = true, true
 	l.From[relay.Client].Rates, l.From[relay.Upstream].Rates = wideRates(), wideRates()
 	return l
@@ -82,22 +83,29 @@ func wideRates() []relay.Rate {
 		{Of: relay.Messages, PerSecond: 1e9, Burst: 1e9, Action: relay.ActClose},
 		{Of: relay.Bytes, PerSecond: 1e12, Burst: 1e12, Action: relay.ActDelay},
 		{Of: relay.Frames, PerSecond: 1e9, Burst: 1e9, Action: relay.ActClose, Shadow: true},
+		{Of: relay.Messages, PerSecond: 1e9, Burst: 1e9, Action: relay.ActDrop, Operation: "find"},
 	}
 }
 
 func TestNoAllocationPerMessage(t *testing.T) {
-	for _, m := range messages() {
-		s := relay.New(budgetLimits(), nil, epoch)
-		now := epoch
-		n := testing.AllocsPerRun(1000, func() {
-			now = now.Add(time.Microsecond)
-			m.pass(s, now)
-		})
-		if n != 0 {
-			t.Errorf("%s: %v allocations, want none", m.name, n)
-		}
-		if s.Ended() {
-			t.Fatalf("%s: %+v", m.name, s.Result())
+	pass := inspector(func(relay.Message) relay.Verdict { return relay.Verdict{Operation: "find"} })
+	for name, grant := range map[string]*relay.Grant{
+		"":             nil,
+		", inspection": {Inspectors: [2]relay.Inspector{pass, pass}},
+	} {
+		for _, m := range messages() {
+			s := relay.New(budgetLimits(), grant, epoch)
+			now := epoch
+			n := testing.AllocsPerRun(1000, func() {
+				now = now.Add(time.Microsecond)
+				m.pass(s, now)
+			})
+			if n >= 1 { // the pools are emptied at times
+				t.Errorf("%s%s: %v allocations, want none", m.name, name, n)
+			}
+			if s.Ended() {
+				t.Fatalf("%s%s: %+v", m.name, name, s.Result())
+			}
 		}
 	}
 }

@@ -19,8 +19,10 @@ type backlog struct {
 	at    int           // of what is walked next: a frame whose header was accepted, unless early
 	until time.Duration // when that may have room; 0 where nothing is delayed
 	since time.Duration
-	early bool // b came before the side could be read again; nothing in it was looked at
-	eof   bool // and after b nothing more
+	rate  *Rate // that delays it
+	early bool  // b came before the side could be read again; nothing in it was looked at
+	whole bool  // what is delayed is the message that was gathered, and b comes behind it
+	eof   bool  // and after b nothing more
 	// lent says that bytes of a backlog were handed out and not all written:
 	// the side may not be read further, for they are in no one's read buffer.
 	lent bool
@@ -33,11 +35,12 @@ func (h *half) waits() bool { return h.rules != nil && h.rules.backlog.until != 
 func (h *half) behind() bool { return h.waits() || h.rules != nil && h.rules.backlog.lent }
 
 // wait keeps what begins with the header raw, of which used bytes stand at
-// p[at:], until there may be room for it.
+// p[at:], until there may be room for it; where raw is empty, until there may
+// be for the message that was gathered.
 func (w *walker) wait(raw []byte, used int) *frame.Violation {
 	w.flush()
 	s, l := w.s, &w.h.rules.backlog
-	l.since = s.now
+	l.since, l.whole = s.now, len(raw) == 0
 	if w.again && used == len(raw) {
 		l.at = w.at
 		return nil
@@ -47,7 +50,9 @@ func (w *walker) wait(raw []byte, used int) *frame.Violation {
 	if b == nil {
 		l.until = 0
 		w.skip(used)
-		w.h.left = w.h.header.Length
+		if !l.whole {
+			w.h.left = w.h.header.Length
+		}
 		return errMemory
 	}
 	b.fill(raw)
@@ -91,7 +96,12 @@ func (s *Session) walkOn(from Side) {
 	w := walker{s: s, h: h, from: from, to: from.Other(), p: b.bytes(), start: l.at, at: l.at, again: true, retried: !l.early}
 	l.b, l.until, l.early, l.lent = nil, 0, false, true
 	var v *frame.Violation
-	if w.retried && h.phase == relaying {
+	switch {
+	case h.phase != relaying, !w.retried:
+	case l.whole:
+		v = w.follow(w.charge())
+		w.retried = false
+	default:
 		v = w.frame()
 	}
 	w.run(v)
@@ -134,7 +144,7 @@ func (s *Session) lift(side Side) {
 	if h.waits() {
 		s.delayed(h)
 		rest := l.b.bytes()[l.at:]
-		if !l.early {
+		if !l.early && !l.whole {
 			h.left = h.header.Length
 			rest = rest[frame.HeaderSize(rest[1]):]
 		}

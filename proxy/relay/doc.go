@@ -30,6 +30,11 @@
 // message is refused whole, or not at all. One that cannot be decided on before
 // its end is gathered, as it came, in buffers that Limits.Memory bounds for all
 // sessions together; control frames that are interleaved with it go on at once.
+// A message that an Inspector wants is shown to it as a copy, without mask, when
+// it is whole; where it stands whole in one read it is not gathered at all. What
+// it passes goes on as it came. The rates of the operation that it names are
+// asked after that, since nobody could know before.
+//
 // What a rate delays stays behind with the rest of the read that brought it
 // (backlog); its side is not read meanwhile, and not before what left the
 // backlog has been written.

@@ -1,10 +1,12 @@
 package relay_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
 	"github.com/framegate/framegate/internal/transcript"
+	"github.com/framegate/framegate/proxy/frame"
 	"github.com/framegate/framegate/proxy/relay"
 )
 
@@ -128,7 +130,7 @@ func (f *fuzzed) complete() {
 		return
 	}
 	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
-		if transcript.Drops(f.limits, from) {
+		if transcript.Drops(f.limits, f.grant, from) {
 			continue // what is dropped is not read, and need not cross
 		}
 		code, good := transcript.Verdict(f.sent[from], from, f.limits, f.grant.Deflate)
@@ -139,10 +141,10 @@ func (f *fuzzed) complete() {
 			continue
 		}
 		sent, _ := transcript.Split(f.sent[from])
-		seen, err := transcript.Crossed(from.Other(), f.peers[from.Other()].total, f.sent[from], f.limits, f.grant.Deflate, false)
-		for _, frame := range sent[min(seen, len(sent)):] {
-			if err == nil && frame.Complete() && frame.Op != 9 && frame.Op != 10 {
-				f.t.Errorf("%x of the %v has not crossed", frame.Raw, from)
+		seen, err := transcript.Crossed(from.Other(), f.peers[from.Other()].total, f.sent[from], f.limits, f.grant, false)
+		for _, g := range sent[min(seen, len(sent)):] {
+			if err == nil && g.Complete() && g.Op != 9 && g.Op != 10 {
+				f.t.Errorf("%x of the %v has not crossed", g.Raw, from)
 			}
 		}
 	}
@@ -162,17 +164,45 @@ func (f *fuzzed) finish() {
 	}
 }
 
+// clean demands that no message got through that an inspector refuses.
+func (f *fuzzed) clean() {
+	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
+		d, ok := f.grant.Inspectors[from].(*transcript.Denier)
+		if !ok {
+			continue
+		}
+		var message []byte
+		var first transcript.Frame
+		frames, _ := transcript.Split(f.peers[from.Other()].total)
+		for _, g := range frames {
+			if g.Control() || g.Op == 1 && string(g.Payload) == transcript.Replied {
+				continue
+			}
+			if g.Op != 0 {
+				message, first = nil, g
+			}
+			message = append(message, g.Payload...)
+			for _, r := range d.Rules {
+				if d.Wants(frame.OpCode(first.Op)) && !r.Shadow && first.RSV == 0 && bytes.Contains(message, []byte(r.Word)) {
+					f.t.Errorf("%q of the %v was relayed", message, from)
+				}
+			}
+		}
+	}
+}
+
 // verify looks at what either side got, and at who is blamed.
 func (f *fuzzed) verify() {
 	for _, to := range []relay.Side{relay.Client, relay.Upstream} {
 		p := &f.peers[to]
-		if _, err := transcript.Crossed(to, p.total, f.sent[to.Other()], f.limits, f.grant.Deflate, !p.reset && !p.ended && !p.broken); err != nil {
+		if _, err := transcript.Crossed(to, p.total, f.sent[to.Other()], f.limits, f.grant, !p.reset && !p.ended && !p.broken); err != nil {
 			f.t.Error(err)
 		}
 	}
+	f.clean()
 	r := f.s.Result()
 	want := map[relay.Cause]int{relay.Protocol: 1002, relay.InvalidData: 1007, relay.TooBig: 1009, relay.WrongType: 1003}[r.Cause]
-	if want == 0 || transcript.Drops(f.limits, r.By) {
+	if want == 0 || transcript.Drops(f.limits, f.grant, r.By) {
 		return
 	}
 	if code, good := transcript.Verdict(f.sent[r.By], r.By, f.limits, f.grant.Deflate); code != want {

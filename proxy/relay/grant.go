@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/framegate/framegate/proxy/frame"
+)
 
 // A Grant is what one session was granted at its handshake. Where sessions
 // were granted the same they may share one.
@@ -12,6 +16,52 @@ type Grant struct {
 	// Buckets are those that a session shares with others, by Side and parallel
 	// to Shape.Rates. Where one is nil or missing the session makes its own.
 	Buckets [2][]Bucket
+	// Inspectors look at what each Side sends; nil looks at nothing.
+	Inspectors [2]Inspector
 }
 
 var noGrant = new(Grant)
+
+// An Inspector decides on the content of whole messages of one side. Sessions
+// may share one if it may be asked by several at once.
+type Inspector interface {
+	// Wants reports whether messages of a kind, OpText or OpBinary, are to be
+	// inspected. Others go on as they come.
+	Wants(kind frame.OpCode) bool
+	// Inspect decides on a message. It must not block.
+	Inspect(m Message) Verdict
+}
+
+// A Message is what an Inspector sees.
+type Message struct {
+	Kind    frame.OpCode // OpText or OpBinary
+	Payload []byte       // without mask; text is UTF-8; only valid during the call
+	Now     time.Time
+}
+
+// A Verdict is what an Inspector says about a message. The zero value lets it
+// pass.
+type Verdict struct {
+	Action Action // any but ActDelay
+	Rule   uint16 // that refuses the message
+	Cause  Cause  // of ActClose: Policy (which is None, too), InvalidData, WrongType or TooBig
+	Reason string // of ActClose: constant text; "" is that of the cause
+	Reply  string // of ActReply
+	// Operation is what the message asks for, in the very words of the rates
+	// that are bound to it; "" is none of those.
+	Operation string
+	Shadow    []Hit // rules that would have refused it; valid until the next call
+}
+
+// violation is what a verdict of ActClose means.
+func (v *Verdict) violation() *frame.Violation {
+	cause := v.Cause
+	if rows[cause].offender == 0 {
+		cause = Policy
+	}
+	reason := v.Reason
+	if reason == "" {
+		reason = rows[cause].reason
+	}
+	return &frame.Violation{Code: rows[cause].offender, Reason: reason}
+}

@@ -2,10 +2,14 @@ package relay
 
 import "github.com/framegate/framegate/proxy/frame"
 
-// keep puts a frame of a message that must be whole before it can be decided
-// on with the rest of it.
+// keep takes a frame of a message that must be whole before it is relayed: the
+// message where it stands whole in p, and else what there is of the frame.
 func (w *walker) keep(hdr frame.Header, raw []byte, used int) *frame.Violation {
 	h := w.h
+	total := int64(len(raw)) + hdr.Length
+	if begins(hdr) && hdr.Fin && used == len(raw) && total <= int64(len(w.p)-w.at) {
+		return w.keepInPlace(used, int(total))
+	}
 	kept := h.rules.collect(raw, w.s.limits.Memory)
 	w.skip(used)
 	h.left = hdr.Length
@@ -14,11 +18,39 @@ func (w *walker) keep(hdr frame.Header, raw []byte, used int) *frame.Violation {
 		return errMemory
 	case h.left > 0:
 		return nil
-	}
-	if !h.valid(nil, 0, true) {
+	case !h.valid(nil, 0, true):
 		return frame.ErrUTF8
 	}
-	w.kept()
+	return w.kept()
+}
+
+// keepInPlace decides on a message of one frame, of total bytes at p[at:].
+func (w *walker) keepInPlace(header, total int) *frame.Violation {
+	s, h := w.s, w.h
+	here := buffer{b: w.p[w.at : w.at+total], n: total}
+	if !h.valid(here.b[header:], 0, true) {
+		return frame.ErrUTF8
+	}
+	f, v := w.judge(&here)
+	switch {
+	case v != nil:
+		return v
+	case f == drop:
+		w.skip(total)
+	case f == wait:
+		kept := h.rules.collect(here.b, s.limits.Memory)
+		w.skip(total)
+		if !kept {
+			h.rules.backlog.until = 0
+			return errMemory
+		}
+		return w.wait(nil, 0)
+	default:
+		w.at += total
+		h.rules.forget()
+		s.relayed(w.from)
+		w.ended(pass)
+	}
 	return nil
 }
 
@@ -30,21 +62,37 @@ func (w *walker) collect() *frame.Violation {
 	if !h.valid(p, h.header.Length-h.left, h.left == int64(n)) {
 		return frame.ErrUTF8
 	}
-	if !h.rules.collect(p, w.s.limits.Memory) {
-		return errMemory
-	}
+	kept := h.rules.collect(p, w.s.limits.Memory)
 	w.skip(n)
-	if h.left -= int64(n); h.left == 0 {
-		w.kept()
+	h.left -= int64(n)
+	switch {
+	case !kept:
+		return errMemory
+	case h.left > 0:
+		return nil
 	}
-	return nil
+	return w.kept()
 }
 
 // kept decides on a message, if a frame that was kept ends it.
-func (w *walker) kept() {
-	if w.h.header.Fin {
+func (w *walker) kept() *frame.Violation {
+	if !w.h.header.Fin {
+		return nil
+	}
+	return w.follow(w.judge(w.h.rules.parts))
+}
+
+// follow does with a gathered message what was decided.
+func (w *walker) follow(f fate, v *frame.Violation) *frame.Violation {
+	switch {
+	case v != nil:
+		return v
+	case f == wait:
+		return w.wait(nil, 0)
+	case f == pass:
 		w.release()
 	}
+	return nil
 }
 
 // release hands a gathered message out, as it came.
@@ -61,6 +109,83 @@ func (w *walker) release() {
 	w.ended(pass)
 }
 
+// judge decides on a message whose frames are in the list src.
+func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
+	s, h := w.s, w.h
+	h.rules.due = tally{}
+	if h.rules.inspecting {
+		plain := newBuffer(int(h.size))
+		plain.unmask(src)
+		verdict := s.inspect(w.from, plain.bytes())
+		free(&plain)
+		h.rules.due = tally{operation: verdict.Operation, size: int64(h.size)}
+		if f, v := w.obey(&verdict); f != pass || v != nil {
+			return f, v
+		}
+	}
+	return w.charge()
+}
+
+// inspect shows the inspector of a side a message.
+func (s *Session) inspect(from Side, payload []byte) Verdict {
+	h := &s.half[from]
+	h.stats.Inspected += uint64(len(payload))
+	return s.grant.Inspectors[from].Inspect(Message{Kind: h.message, Payload: payload, Now: s.clock()})
+}
+
+// obey does what a verdict says.
+func (w *walker) obey(verdict *Verdict) (fate, *frame.Violation) {
+	s := w.s
+	for _, hit := range verdict.Shadow {
+		s.report(w.from, Hit{Action: hit.Action, Shadow: true, Rule: hit.Rule})
+	}
+	if verdict.Action == ActPass {
+		return pass, nil
+	}
+	s.report(w.from, Hit{Action: verdict.Action, Rule: verdict.Rule})
+	switch verdict.Action {
+	case ActDrop:
+		w.drop("")
+	case ActReply:
+		w.drop(verdict.Reply)
+	default:
+		return drop, verdict.violation()
+	}
+	return drop, nil
+}
+
+// charge takes what a whole message counts from the rates that could not tell
+// before.
+func (w *walker) charge() (fate, *frame.Violation) {
+	if refused, after := w.s.charge(w.from, &w.h.rules.due); refused != nil {
+		return w.refuse(refused, after)
+	}
+	return pass, nil
+}
+
+// unmask fills the buffer with the payload of the data frames in the list src.
+func (b *buffer) unmask(src *buffer) {
+	var parser frame.Parser
+	var hdr frame.Header
+	var left int64
+	for ; src != nil; src = src.next {
+		for p := src.bytes(); len(p) > 0; {
+			if left > 0 {
+				n := min(left, int64(len(p)))
+				frame.Unmask(b.b[b.n:b.n+int(n)], p[:n], hdr, hdr.Length-left)
+				b.n += int(n)
+				left -= n
+				p = p[n:]
+				continue
+			}
+			next, _, used, done, _ := parser.Next(p)
+			if p = p[used:]; done {
+				hdr, left = next, next.Length
+			}
+		}
+	}
+}
+
 // collect keeps p, which is a part of the current message as it came. It
 // returns false where there is no memory for it.
 func (r *ruling) collect(p []byte, m *Memory) bool {
@@ -68,7 +193,7 @@ func (r *ruling) collect(p []byte, m *Memory) bool {
 		if r.last == nil || r.last.missing() == 0 {
 			size := holdSize
 			if r.last != nil {
-				size = min(2*r.last.want, maxPart)
+				size = min(4*r.last.want, maxPart)
 			}
 			b := m.lend(size)
 			if b == nil {

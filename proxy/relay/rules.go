@@ -44,15 +44,19 @@ type ruling struct {
 	// The current message.
 	taken       tally // from the rates
 	gathering   bool  // it is kept until it is whole
+	inspecting  bool  // and then shown to the inspector
 	dropping    bool
 	parts, last *buffer // as it came, where it is gathered
+	due         tally   // what else it counts, now that it is whole
 
 	owed    string // text message that the side is sent between two others
 	backlog backlog
 }
 
 // ruled reports that frames of a side must be shown to rules.
-func (s *Session) ruled(from Side) bool { return len(s.limits.From[from].Rates) > 0 }
+func (s *Session) ruled(from Side) bool {
+	return len(s.limits.From[from].Rates) > 0 || s.grant.Inspectors[from] != nil
+}
 
 // ruling returns that of a side, made where there is none yet.
 func (s *Session) ruling(from Side) *ruling {
@@ -127,7 +131,9 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 	t := tally{frames: 1}
 	if begins(hdr) {
 		r.taken, t.messages = tally{}, 1
-		r.gathering = !hdr.Fin && s.wholeBytes(w.from)
+		inspector := s.grant.Inspectors[w.from]
+		r.inspecting = inspector != nil && inspector.Wants(hdr.OpCode)
+		r.gathering = r.inspecting || !hdr.Fin && s.wholeBytes(w.from)
 	}
 	if data && !r.dropping {
 		t.bytes = hdr.Length
@@ -172,10 +178,11 @@ func (w *walker) refuse(r *Rate, after time.Duration) (fate, *frame.Violation) {
 	s := w.s
 	hit := Hit{Action: r.Action, Rule: r.Rule}
 	if r.Action == ActDelay && after != never {
-		if !w.retried {
+		l := &w.h.rules.backlog
+		if !w.retried || l.rate != r {
 			s.report(w.from, hit)
 		}
-		w.h.rules.backlog.until = s.now + min(max(after, shortestWait), longestWait)
+		l.rate, l.until = r, s.now+min(max(after, shortestWait), longestWait)
 		return wait, nil
 	}
 	if r.Action == ActDelay {

@@ -56,6 +56,7 @@ type Stats struct {
 
 	DroppedMessages uint64        // by rules
 	Delayed         time.Duration // for which rates kept it from being read
+	Inspected       uint64        // payload bytes that inspectors saw
 }
 
 // A Result says how a session ended.
@@ -366,7 +367,7 @@ func (s *Session) key(to Side) *[4]byte {
 func (s Stats) Add(more Stats) Stats {
 	return Stats{
 		s.Frames + more.Frames, s.Messages + more.Messages, s.Bytes + more.Bytes, s.Dropped + more.Dropped,
-		s.DroppedMessages + more.DroppedMessages, s.Delayed + more.Delayed,
+		s.DroppedMessages + more.DroppedMessages, s.Delayed + more.Delayed, s.Inspected + more.Inspected,
 	}
 }
 
@@ -374,6 +375,6 @@ func (s Stats) Add(more Stats) Stats {
 func (s Stats) Sub(before Stats) Stats {
 	return Stats{
 		s.Frames - before.Frames, s.Messages - before.Messages, s.Bytes - before.Bytes, s.Dropped - before.Dropped,
-		s.DroppedMessages - before.DroppedMessages, s.Delayed - before.Delayed,
+		s.DroppedMessages - before.DroppedMessages, s.Delayed - before.Delayed, s.Inspected - before.Inspected,
 	}
 }
