@@ -182,8 +182,8 @@ func (a *Admission) Keep() []func() {
 	return held
 }
 
-// hold has release called at the end of the connection.
-func (a *Admission) hold(release func()) { a.held = append(a.held, release) }
+// Hold has release called at the end of the connection.
+func (a *Admission) Hold(release func()) { a.held = append(a.held, release) }
 
 // note keeps for the log why the rule that judges now cannot decide as it should. It quotes nothing of the client's.
 func (a *Admission) note(detail string) { a.noted = detail }

@@ -162,7 +162,7 @@ func judgePlace(store ratelimit.Store, l *limit) judge {
 		if !ok {
 			return l.refuse("too many connections", placeWait)
 		}
-		a.hold(release)
+		a.Hold(release)
 		return nil
 	}
 }

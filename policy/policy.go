@@ -118,6 +118,7 @@ type compiled struct {
 	failed           bool
 	rules            []rule
 	client, upstream *ShapeConfig
+	rates            [2][]MessageRate // of the client, of the upstream
 }
 
 // Compile makes the section policies, and reports every mistake in it, used by a route or not. Paths are relative to that section, for example
@@ -157,6 +158,10 @@ func (p *compiled) compile(at place, c *Config, report Report) {
 	}
 	c.Client.validate("client", report)
 	c.Upstream.validate("upstream", report)
+	p.rates = [2][]MessageRate{
+		c.Client.compileRates(at.policy, "client", c.Mode == shadow, report),
+		c.Upstream.compileRates(at.policy, "upstream", c.Mode == shadow, report),
+	}
 }
 
 // Policy is what holds for one route: all of its policies together. Every one of them must admit a request, and of each limit the strictest
@@ -165,6 +170,7 @@ type Policy struct {
 	rules            []rule
 	managed          []string
 	client, upstream Shape
+	rates            [2][]MessageRate
 }
 
 // Route makes the policy of one route from the names in its key policies; without names the defaults hold. It reports names that are unknown or
@@ -186,6 +192,9 @@ func (s *Set) Route(names []string, report Report) *Policy {
 		}
 		p.rules = append(p.rules, c.rules...)
 		client, upstream = append(client, c.client), append(upstream, c.upstream)
+		for side, rates := range c.rates {
+			p.rates[side] = append(p.rates[side], rates...)
+		}
 	}
 	for i, check := range checks {
 		if !ruled[i] && check.standard != nil {
@@ -222,6 +231,14 @@ func (s *Set) known(names []string, report Report) bool {
 		}
 	}
 	return ok
+}
+
+// Rates returns the limits on how much clients, or else upstream servers, send in a time: all of them hold.
+func (p *Policy) Rates(fromClient bool) []MessageRate {
+	if fromClient {
+		return p.rates[0]
+	}
+	return p.rates[1]
 }
 
 // Shape returns the limits for messages of clients, or else of upstream servers.

@@ -165,7 +165,7 @@ func TestBadPolicyIsReportedOnce(t *testing.T) {
 func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, section := range []any{
 		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, SubprotocolsConfig{}, ConditionConfig{},
-		ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{},
+		ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{}, RatesConfig{}, ByteRatesConfig{},
 	} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {

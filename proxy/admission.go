@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/ratelimit"
 )
 
@@ -20,10 +23,27 @@ const maxPolicyFile = 1 << 20
 // maxLimitKeys is how many addresses, users and so on the limits remember.
 const maxLimitKeys = 100_000
 
-// env is what policies are compiled with, for a configuration that nothing
-// runs on yet.
-func (cfg *Config) env() *policy.Env {
-	return &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: ratelimit.NewLocal(maxLimitKeys)}
+// shared is what all routes share, in all generations of the configuration.
+type shared struct {
+	policies *policy.Env
+	memory   *relay.Memory // for messages that are gathered or delayed
+}
+
+// shared makes it anew, for a configuration that nothing runs on yet.
+func (cfg *Config) shared() *shared {
+	return &shared{
+		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: ratelimit.NewLocal(maxLimitKeys)},
+		memory:   relay.NewMemory(pinnable(debug.SetMemoryLimit(-1))),
+	}
+}
+
+// pinnable is how many bytes of messages all sessions together may keep: a
+// quarter of GOMEMLIMIT, or of 1 GiB where that is not set.
+func pinnable(limit int64) int64 {
+	if limit == math.MaxInt64 {
+		limit = 1 << 30
+	}
+	return limit / 4
 }
 
 // policyFile reads a file that a policy names.

@@ -35,9 +35,8 @@ type site struct {
 
 // compile validates cfg whole and returns its compiled form. It starts nothing.
 // Where it reports a mistake its result must not be used. warn receives what is
-// suspicious but works. env is what policies share over generations of the
-// configuration.
-func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *site {
+// suspicious but works.
+func compile(cfg *Config, common *shared, m *metrics, report, warn Report) *site {
 	s := &site{pools: map[string]*upstream.Pool{}}
 	compileListeners(cfg.Listeners, report)
 	compileAdmin(cfg.Admin, report)
@@ -45,7 +44,7 @@ func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *sit
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
 	}
-	s.policies = policy.Compile(cfg.Policies, env, prefixed("policies", report))
+	s.policies = policy.Compile(cfg.Policies, common.policies, prefixed("policies", report))
 
 	routes := map[string]int{}
 	usedPools, usedPolicies := map[string]bool{}, map[string]bool{}
@@ -57,9 +56,10 @@ func compile(cfg *Config, env *policy.Env, m *metrics, report, warn Report) *sit
 		}
 		routes[c.Name] = i
 		rt := s.compileRoute(c, cfg, at)
+		rt.limits.Memory = common.memory
 		s.routes = append(s.routes, rt)
 		if m != nil {
-			rt.meters = m.route(c.Name, rt.policy, rt.limits)
+			rt.meters = m.route(rt)
 		}
 		usedPools[c.Upstream] = true
 		for _, name := range c.Policies {
@@ -141,6 +141,9 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 	rt.pool = s.pools[c.Upstream]
 	rt.policy = s.policies.Route(c.Policies, report)
 	rt.limits = compileLimits(c, rt.policy, report)
+	if rt.policy != nil {
+		rt.rules = compileRules(rt.policy, rt.limits)
+	}
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)
 	}

@@ -16,7 +16,7 @@ func compileText(t *testing.T, text string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile(loaded.Config, loaded.Config.env(), newMetrics("test"), func(path, format string, args ...any) {
+	return compile(loaded.Config, loaded.Config.shared(), newMetrics("test"), func(path, format string, args ...any) {
 		t.Errorf(path+": "+format, args...)
 	}, func(string, string, ...any) {})
 }
@@ -131,7 +131,7 @@ func TestSingle(t *testing.T) {
 			t.Fatal(err)
 		}
 		mistakes := 0
-		st := compile(cfg, cfg.env(), nil, func(string, string, ...any) { mistakes++ }, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
+		st := compile(cfg, cfg.shared(), nil, func(string, string, ...any) { mistakes++ }, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
 		if (mistakes == 0) != ok {
 			t.Errorf("%q: %d mistakes", server, mistakes)
 		}

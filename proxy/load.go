@@ -32,7 +32,7 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	l.policyFiles(cfg, cfg.dir)
 	var more strictyaml.Errors
 	l.more = &more
-	compile(cfg, cfg.env(), nil, l.report, l.warn)
+	compile(cfg, cfg.shared(), nil, l.report, l.warn)
 	l.errs = append(l.errs, elsewhere(more, errs)...)
 	if slices.ContainsFunc(l.errs, func(e *strictyaml.Error) bool { return within(e.Path, "routes") }) {
 		l.warnings = nil // what no route uses may be what a mistaken one means

@@ -56,7 +56,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		compile(loaded.Config, loaded.Config.env(), newMetrics("fuzz"), func(path, format string, args ...any) {
+		compile(loaded.Config, loaded.Config.shared(), newMetrics("fuzz"), func(path, format string, args ...any) {
 			t.Errorf("a mistake of a file that was loaded: "+path+": "+format, args...)
 		}, func(string, string, ...any) {})
 	})

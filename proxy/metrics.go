@@ -21,7 +21,7 @@ type metrics struct {
 	frames     *prometheus.CounterVec // route, from
 	messages   *prometheus.CounterVec
 	bytes      *prometheus.CounterVec
-	hits       *prometheus.CounterVec // route, from, rule, outcome
+	hits       *prometheus.CounterVec // route, from, policy, rule, outcome
 	requests   *prometheus.CounterVec // route, result
 	closes     *prometheus.CounterVec // code, side, cause
 	decisions  *prometheus.CounterVec // route, policy, rule, outcome
@@ -45,7 +45,7 @@ func newMetrics(version string) *metrics {
 		messages:   counter("messages_total", "Messages relayed whole, by the side that sent them.", "route", "from"),
 		bytes:      counter("payload_bytes_total", "Payload bytes of the frames relayed whole, by the side that sent them.", "route", "from"),
 		decisions:  counter("decisions_total", "What the rules of policies said of requests.", "route", "policy", "rule", "outcome"),
-		hits:       counter("message_rules_total", "Messages and frames that a rule about them refused or, in shadow, would have refused, by the side that sent them and the rule's number.", "route", "from", "rule", "outcome"),
+		hits:       counter("message_rules_total", "Messages and frames that a rule about them refused or, in shadow, would have refused, by the side that sent them.", "route", "from", "policy", "rule", "outcome"),
 		closes:     counter("closes_total", "Ended sessions by close code, the side that closed or is at fault, and cause.", "code", "side", "cause"),
 		live:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "framegate_connections", Help: "Live WebSocket connections."}, []string{"route"}),
 		tlsErrors:  prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
@@ -126,7 +126,8 @@ type sideMeters struct{ frames, messages, bytes prometheus.Counter }
 type ruleMeters struct{ admitted, refused prometheus.Counter }
 
 // route returns the meters of a route and makes its series.
-func (m *metrics) route(name string, p *policy.Policy, limits *relay.Limits) *routeMeters {
+func (m *metrics) route(rt *route) *routeMeters {
+	name := rt.name
 	r := &routeMeters{metrics: m, name: name, live: m.live.WithLabelValues(name)}
 	for _, from := range []relay.Side{relay.Client, relay.Upstream} {
 		r.from[from] = sideMeters{
@@ -134,19 +135,17 @@ func (m *metrics) route(name string, p *policy.Policy, limits *relay.Limits) *ro
 			messages: m.messages.WithLabelValues(name, from.String()),
 			bytes:    m.bytes.WithLabelValues(name, from.String()),
 		}
-		for _, rate := range limits.From[from].Rates {
-			r.hits(from, relay.Hit{Action: rate.Action, Shadow: rate.Shadow, Rule: rate.Rule})
-		}
+		rt.rules[from].prepare(m, name, from, rt.limits.From[from].Rates)
 	}
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(name, result)
 		m.requests.WithLabelValues(name, result)
 	}
-	m.prepareCloses(&limits.Codes)
-	if p == nil {
+	m.prepareCloses(&rt.limits.Codes)
+	if rt.policy == nil {
 		return r // a mistake was reported
 	}
-	for _, rule := range p.Rules() {
+	for _, rule := range rt.policy.Rules() {
 		refused := policy.Decision{Shadow: rule.Shadow, Refusal: &policy.Refusal{}}
 		r.rules = append(r.rules, ruleMeters{
 			admitted: m.decisions.WithLabelValues(name, rule.Policy, rule.Name, policy.OutcomeAdmitted),
@@ -163,15 +162,6 @@ func (r *routeMeters) decided(d *policy.Decision) {
 	} else {
 		r.rules[d.Rule].refused.Inc()
 	}
-}
-
-// hits returns the counter of what a rule about messages does.
-func (r *routeMeters) hits(from relay.Side, hit relay.Hit) prometheus.Counter {
-	outcome := hit.Action.String()
-	if hit.Shadow {
-		outcome = "shadow"
-	}
-	return r.metrics.hits.WithLabelValues(r.name, from.String(), strconv.Itoa(int(hit.Rule)), outcome)
 }
 
 // relayed counts what a session relayed.

@@ -136,8 +136,8 @@ func TestMetricsHaveEveryEnd(t *testing.T) {
 	t.Parallel()
 	m := newMetrics("test")
 	own := relay.Codes{relay.Drain: {1012, 1012}, relay.NoPong: {3999, 4999}}
-	m.route("app", nil, &relay.Limits{})
-	m.route("own", nil, &relay.Limits{Codes: own})
+	m.route(&route{name: "app", limits: &relay.Limits{}})
+	m.route(&route{name: "own", limits: &relay.Limits{Codes: own}})
 	before := m.series(t)
 	for _, cause := range relay.Causes() {
 		for _, by := range relay.Blamed(cause) {

@@ -16,6 +16,7 @@ type route struct {
 	pool     *upstream.Pool
 	policy   *policy.Policy
 	limits   *relay.Limits
+	rules    [2]messageRules // by the side that sends
 	denyHTTP bool
 	deflate  bool
 	plain    *plainProxy

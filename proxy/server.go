@@ -30,6 +30,7 @@ type Server struct {
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
+	shared      *shared
 	waitlist    waitlist
 	driver      driver
 	leaving     atomic.Bool // not ready any more
@@ -41,11 +42,12 @@ type Server struct {
 func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}}
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
+	s.shared = cfg.shared()
 	var mistakes []error
 	report := func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
 	}
-	st := compile(cfg, cfg.env(), s.metrics, report, ignore)
+	st := compile(cfg, s.shared, s.metrics, report, ignore)
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}

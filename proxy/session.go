@@ -27,6 +27,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 	// What net/http has read ahead comes before what is left in its hands.
 	buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	early := append(append([]byte(nil), buffered...), c.rest()...)
+	grant := s.grant(rt, a, up)
 	conn := newConnection(s, r, rt, a, up)
 	raw.SetDeadline(time.Time{})
 	raw.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -37,7 +38,17 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 		return
 	}
 	raw.SetWriteDeadline(time.Time{})
-	conn.relay(up, c.Conn, [2][]byte{relay.Client: early, relay.Upstream: up.early})
+	conn.relay(up, c.Conn, grant, [2][]byte{relay.Client: early, relay.Upstream: up.early})
+}
+
+// grant is what the handshake has granted to a session, nil where that is
+// nothing.
+func (s *Server) grant(rt *route, a *policy.Admission, up *upgraded) *relay.Grant {
+	g := &relay.Grant{Deflate: up.agreement.Deflate, Buckets: rt.buckets(s.shared.policies.Limits, a)}
+	if !g.Deflate && g.Until.IsZero() && g.Buckets[relay.Client] == nil && g.Buckets[relay.Upstream] == nil {
+		return nil
+	}
+	return g
 }
 
 // A connection is what is kept of an accepted handshake while its session
@@ -51,8 +62,9 @@ type connection struct {
 	host, path  string
 	subprotocol string
 	start       time.Time
-	free        func()   // gives its place at the listener back
-	release     []func() // give back what its policies count
+	free        func()    // gives its place at the listener back
+	told        [2]uint64 // rules that the log was told of, by side; used by whoever drives the session
+	release     []func()  // give back what its policies count
 }
 
 func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded) *connection {
@@ -65,12 +77,8 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 }
 
 // relay runs the session. On return it has ended, or the reactor has it.
-func (c *connection) relay(up *upgraded, client net.Conn, early [2][]byte) {
+func (c *connection) relay(up *upgraded, client net.Conn, grant *relay.Grant, early [2][]byte) {
 	s := c.server
-	var grant *relay.Grant
-	if up.agreement.Deflate {
-		grant = &relay.Grant{Deflate: true}
-	}
 	core := relay.New(c.route.limits, grant, c.start)
 	c.route.meters.live.Inc()
 	s.log.Debug("opened", c.attrs()...)
@@ -88,7 +96,15 @@ func (c *connection) Relayed(from relay.Side, more relay.Stats) { c.route.meters
 
 // Ruled implements reactor.Hooks.
 func (c *connection) Ruled(from relay.Side, hit relay.Hit) {
-	c.route.meters.hits(from, hit).Add(float64(hit.Times))
+	r := &c.route.rules[from]
+	r.meters[hit.Rule][outcomeOf(hit)].Add(float64(hit.Times))
+	// The first time is told, further ones are counted: a flood of messages is
+	// no flood of the log.
+	if told := uint64(1) << (hit.Rule % 64); c.told[from]&told == 0 {
+		c.told[from] |= told
+		name := r.names[hit.Rule]
+		c.server.log.Info("rule", append(c.attrs(), "from", from.String(), "policy", name.Policy, "rule", name.Name, "outcome", outcomeOf(hit))...)
+	}
 }
 
 // Panicked implements reactor.Hooks.

@@ -19,12 +19,12 @@ type Trial struct{ site *site }
 // NewTrial compiles a configuration that Load has found to be right. change,
 // where not nil, replaces what the policies would use of the outside.
 func NewTrial(cfg *Config, change func(*policy.Env)) (*Trial, error) {
-	env := cfg.env()
+	common := cfg.shared()
 	if change != nil {
-		change(env)
+		change(common.policies)
 	}
 	var mistakes []error
-	st := compile(cfg, env, nil, func(path, format string, args ...any) {
+	st := compile(cfg, common, nil, func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
 	}, ignore)
 	return &Trial{st}, errors.Join(mistakes...)

@@ -60,6 +60,16 @@ func (b *Bucket) TakeN(now time.Time, n int) (ok bool, wait time.Duration) {
 	return false, b.wait(now, n)
 }
 
+// GiveN gives n tokens back that were taken, up to the burst.
+func (b *Bucket) GiveN(now time.Time, n int) {
+	if n <= 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limiter.AllowN(b.at(now), -n)
+}
+
 // RetryAfter is how long after now Allow will admit, if nobody else takes the token: 0 if it does now. It takes no token.
 func (b *Bucket) RetryAfter(now time.Time) time.Duration {
 	b.mu.Lock()

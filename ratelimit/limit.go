@@ -37,12 +37,16 @@ type Shared struct {
 // bucket is a *Bucket, or a *lease of Redis.
 type bucket interface {
 	TakeN(now time.Time, n int) (ok bool, wait time.Duration)
+	GiveN(now time.Time, n int)
 }
 
 // TakeN is Store.Take. It allocates nothing.
 func (s *Shared) TakeN(now time.Time, n int) (ok bool, wait time.Duration) {
 	return s.bucket.TakeN(now, n)
 }
+
+// GiveN gives back what TakeN took: it was for something that did not come about.
+func (s *Shared) GiveN(now time.Time, n int) { s.bucket.GiveN(now, n) }
 
 // Release lets the store forget the bucket once it is full and nobody else holds it. A second call does nothing.
 func (s *Shared) Release() { s.once.Do(s.release) }
