@@ -31,6 +31,7 @@
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close
 //	reactor.Group.tellLoop  one (Linux)              reactor.Group.Close
 //	drainOne              per session, in a drain    stream.Driver.Run of that session
+//	LogSink.writeLoop     one                        LogSink.Close, for a second at most
 //	admin.httpLoop        one                        admin.close
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
 //	jwks.Source.run       one per key set URL        jwks.Cache.Close

@@ -57,7 +57,7 @@ func runDemo(out io.Writer, address, storage string) error {
 	cfg.Policies = map[string]policy.Config{"demo": demoPolicy()}
 	cfg.Routes[0].Policies = []string{"demo"}
 	log := slog.New(newDemoHandler(out))
-	err = serve(cfg, log, func(s *proxy.Server) { introduce(out, s.Addrs()[0]) })
+	err = serve(cfg, log, func() {}, func(s *proxy.Server) { introduce(out, s.Addrs()[0]) })
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

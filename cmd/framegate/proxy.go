@@ -33,7 +33,7 @@ func proxyCommand() *cobra.Command {
 			}
 			cfg.TLS.Storage.File = storage
 			log := proxy.NewLogger(cfg.Log, os.Stderr)
-			return failed(serve(cfg, log, func(s *proxy.Server) {
+			return failed(serve(cfg, log, func() {}, func(s *proxy.Server) {
 				_, port, _ := net.SplitHostPort(s.Addrs()[0].String())
 				for _, host := range hosts {
 					fmt.Fprintf(cmd.OutOrStdout(), "https://%s -> %s\n", net.JoinHostPort(host, port), server)

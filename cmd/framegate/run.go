@@ -27,11 +27,13 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			log := proxy.NewLogger(loaded.Config.Log, os.Stderr)
+			sink := proxy.NewLogSink(os.Stderr)
+			defer sink.Close()
+			log := proxy.NewLogger(loaded.Config.Log, sink)
 			for _, w := range loaded.Warnings {
 				log.Warn("configuration", "warning", w.Error())
 			}
-			return failed(serve(loaded.Config, log, nil))
+			return failed(serve(loaded.Config, log, sink.Close, func(s *proxy.Server) { s.CountDropped(sink) }))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
@@ -39,8 +41,8 @@ func runCommand() *cobra.Command {
 }
 
 // serve runs a gateway until a signal ends it. started is called once it
-// accepts connections.
-func serve(cfg *proxy.Config, log *slog.Logger, started func(*proxy.Server)) error {
+// accepts connections, flush before the process ends without returning.
+func serve(cfg *proxy.Config, log *slog.Logger, flush func(), started func(*proxy.Server)) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
@@ -49,16 +51,14 @@ func serve(cfg *proxy.Config, log *slog.Logger, started func(*proxy.Server)) err
 		return fmt.Errorf("starting: %w", err)
 	}
 	s.Start()
-	if started != nil {
-		started(s)
-	}
+	started(s)
 	drain := cfg.Drain
 	if sig := <-signals; sig == os.Interrupt {
 		drain.Delay, drain.Window = 0, 0 // somebody waits at a terminal
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go second(signals, log)
+	go second(signals, log, flush)
 	s.Drain(ctx, drain)
 	s.Close()
 	log.Info("stopped")
@@ -66,8 +66,9 @@ func serve(cfg *proxy.Config, log *slog.Logger, started func(*proxy.Server)) err
 }
 
 // second ends the process at the second signal.
-func second(signals <-chan os.Signal, log *slog.Logger) {
+func second(signals <-chan os.Signal, log *slog.Logger, flush func()) {
 	<-signals
 	log.Warn("ended by a second signal")
+	flush()
 	os.Exit(exitOK)
 }
