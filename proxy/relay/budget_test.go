@@ -100,8 +100,12 @@ func TestNoAllocationPerMessage(t *testing.T) {
 				now = now.Add(time.Microsecond)
 				m.pass(s, now)
 			})
-			if n >= 1 { // the pools are emptied at times
-				t.Errorf("%s%s: %v allocations, want none", m.name, name, n)
+			most := 0.0
+			if grant != nil {
+				most = pooledAllocs
+			}
+			if n > most {
+				t.Errorf("%s%s: %v allocations, want at most %v", m.name, name, n, most)
 			}
 			if s.Ended() {
 				t.Fatalf("%s%s: %+v", m.name, name, s.Result())
