@@ -113,7 +113,7 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 			continue
 		}
 		seen[m.key] = true
-		d.value(m.value, v.Field(fields[i].index), inner, fields[i])
+		d.value(m.value, v.FieldByIndex(fields[i].index), inner, fields[i])
 	}
 	for _, f := range fields {
 		if f.required && !seen[f.name] {
@@ -146,7 +146,7 @@ func (d *decoder) unknown(m member, path string, fields []field) string {
 // unless it has required ones: it could not have been left empty either, and stays zero as a whole.
 func (d *decoder) defaults(v reflect.Value, present func(name string) bool) {
 	for _, f := range d.types[v.Type()] {
-		inner := v.Field(f.index)
+		inner := v.FieldByIndex(f.index)
 		switch {
 		case present(f.name):
 		case f.fallback != nil:

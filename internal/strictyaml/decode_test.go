@@ -278,6 +278,34 @@ func TestWhatCouldBeUnderstoodIsKept(t *testing.T) {
 	}
 }
 
+// The keys of an inlined struct are those of the outer one: with their defaults, their rules and their places.
+func TestInline(t *testing.T) {
+	type deeper struct {
+		Log  sampleLog `yaml:",inline"`
+		Port uint16    `yaml:"port" required:"true"`
+	}
+	type outer struct {
+		Name   string   `yaml:"name"`
+		Deeper deeper   `yaml:",inline"`
+		List   []deeper `yaml:"list"`
+	}
+	var o outer
+	if _, errs := Decode("f", []byte("name: a\nport: 1\nlevel: debug\nlist: [{port: 2, format: text}]\n"), nil, &o); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	same(t, "decoded", o, outer{"a", deeper{Log: sampleLog{"debug", "json"}, Port: 1}, []deeper{{Log: sampleLog{"info", "text"}, Port: 2}}})
+	_, errs := Decode("f", []byte("lvel: debug\nformat: xml\nlist: [{level: info, nam: b}]\n"), nil, &outer{})
+	same(t, "mistakes", errs.Error(), `f:1:1: lvel: unknown key, did you mean "level"?
+f:1:1: port: this required key is missing
+f:2:9: format: want one of json, text, not "xml"
+f:3:8: list[0].port: this required key is missing
+f:3:22: list[0].nam: unknown key, want one of level, format, port`)
+	schema, err := Schema(outer{}, "t", "")
+	if err != nil || !strings.Contains(string(schema), `"level"`) || strings.Contains(string(schema), `"Log"`) {
+		t.Errorf("schema %s, %v", schema, err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	errs := Errors{
 		{File: "b", Line: 1, Column: 1, Message: "4"}, {File: "a", Line: 2, Column: 1, Message: "2"},
@@ -299,8 +327,21 @@ func TestMistakesOfTheProgramPanic(t *testing.T) {
 		"no tag": &struct {
 			A inner `yaml:"a"`
 		}{},
-		"inline": &struct {
+		"inline, without tags": &struct {
 			A inner `yaml:",inline"`
+		}{},
+		"inline, no struct": &struct {
+			A []string `yaml:",inline"`
+		}{},
+		"inline, a pointer": &struct {
+			A *sampleLog `yaml:",inline"`
+		}{},
+		"inline, with a form that is text": &struct {
+			A sampleCode `yaml:",inline"`
+		}{},
+		"inline, same key": &struct {
+			Level string    `yaml:"level"`
+			A     sampleLog `yaml:",inline"`
 		}{},
 		"same key": &struct {
 			A, B string `yaml:"a"`

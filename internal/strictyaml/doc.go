@@ -14,6 +14,7 @@
 // # Struct tags
 //
 //	yaml:"name"          required on every exported field; "-" skips it; the option omitempty is ignored here
+//	yaml:",inline"       on a struct: its keys stand beside the others
 //	doc:"One sentence."  the description in the schema
 //	required:"true"      the key must be present
 //	default:"text"       applied when the key is absent; the elements of a list are separated by commas

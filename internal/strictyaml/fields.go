@@ -12,7 +12,7 @@ import (
 // field is one key of a struct and what its tags say about the value.
 type field struct {
 	name     string
-	index    int
+	index    []int // of reflect.Value.FieldByIndex: an inlined field lies deeper
 	doc      string
 	required bool
 	fallback *node // of the default tag
@@ -54,7 +54,7 @@ func inspect(t reflect.Type) (types, error) {
 	}
 	for of, fields := range ts {
 		for _, f := range fields {
-			if err := ts.checkDefault(of.Field(f.index).Type, f); err != nil {
+			if err := ts.checkDefault(of.FieldByIndex(f.index).Type, f); err != nil {
 				return nil, fmt.Errorf("%v: default of %s: %w", of, f.name, err)
 			}
 		}
@@ -99,27 +99,39 @@ func (ts types) inspectStruct(t reflect.Type) error {
 		if !sf.IsExported() || sf.Tag.Get("yaml") == "-" {
 			continue
 		}
-		f, err := readTags(sf)
-		if err == nil && slices.ContainsFunc(fields, func(g field) bool { return g.name == f.name }) {
-			err = fmt.Errorf("the key %s appears twice", f.name)
-		}
-		if err == nil {
-			err = ts.inspect(sf.Type)
+		more, err := ts.fieldsOf(sf)
+		for _, f := range more {
+			if slices.ContainsFunc(fields, func(g field) bool { return g.name == f.name }) {
+				err = fmt.Errorf("the key %s appears twice", f.name)
+			}
+			f.index = append([]int{i}, f.index...)
+			fields = append(fields, f)
 		}
 		if err != nil {
 			return fmt.Errorf("%v.%s: %w", t, sf.Name, err)
 		}
-		f.index = i
-		fields = append(fields, f)
 	}
 	ts[t] = fields
 	return nil
 }
 
+// fieldsOf returns the one field that sf is, or all of an inlined struct. Their indices go out from it.
+func (ts types) fieldsOf(sf reflect.StructField) ([]field, error) {
+	if sf.Tag.Get("yaml") == ",inline" && sf.Type.Kind() == reflect.Struct && !formOf(sf.Type).text {
+		err := ts.inspect(sf.Type)
+		return ts[sf.Type], err
+	}
+	f, err := readTags(sf)
+	if err == nil {
+		err = ts.inspect(sf.Type)
+	}
+	return []field{f}, err
+}
+
 func readTags(sf reflect.StructField) (f field, err error) {
 	name, options, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
 	if name == "" || strings.Contains(options, "inline") {
-		return f, fmt.Errorf(`want a tag such as yaml:"name", not %q`, sf.Tag.Get("yaml"))
+		return f, fmt.Errorf(`want a tag such as yaml:"name" (or yaml:",inline" on a struct), not %q`, sf.Tag.Get("yaml"))
 	}
 	f.name, f.doc = name, sf.Tag.Get("doc")
 	switch required := sf.Tag.Get("required"); required {

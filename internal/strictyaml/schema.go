@@ -122,7 +122,7 @@ func (b *schemaBuilder) reference(t reflect.Type) map[string]any {
 func (b *schemaBuilder) structure(t reflect.Type) map[string]any {
 	properties, required := map[string]any{}, []string{}
 	for _, f := range b.types[t] {
-		of := t.Field(f.index).Type
+		of := t.FieldByIndex(f.index).Type
 		s := b.value(of, f)
 		if f.doc != "" {
 			s["description"] = f.doc
