@@ -11,7 +11,8 @@ type Claims struct {
 	Issuer   string
 	Subject  string    // empty if absent
 	ID       string    // of jti; empty if absent
-	Expires  time.Time // of exp, without leeway
+	Expires  time.Time // of exp
+	Until    time.Time // the token is valid before this: Expires and the leeway of the issuer
 	IssuedAt time.Time // of iat; zero if absent
 
 	// All holds every claim under its exact name. The values are nil, bool, string, int64, float64, []any and map[string]any; a number is an

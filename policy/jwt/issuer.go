@@ -79,10 +79,11 @@ func (i *Issuer) verify(ctx context.Context, t *token, kid string, tried *KeySet
 		return nil, set, err
 	}
 	c, err := parseClaims(payload)
-	if err == nil {
-		err = i.judge(t, c, now)
+	if err != nil {
+		return nil, nil, err
 	}
-	return c, nil, err
+	c.Until = c.Expires.Add(i.leeway)
+	return c, nil, i.judge(t, c, now)
 }
 
 // judge says what is wrong with the claims of a token whose signature is good.
@@ -94,7 +95,7 @@ func (i *Issuer) judge(t *token, c *Claims, now time.Time) error {
 		return ErrIssuer
 	case !slices.ContainsFunc(c.audience, func(a string) bool { return slices.Contains(i.audience, a) }):
 		return ErrAudience
-	case !now.Before(c.Expires.Add(i.leeway)):
+	case !now.Before(c.Until):
 		return ErrExpired
 	case now.Add(i.leeway).Before(c.notBefore) || now.Add(i.leeway).Before(c.IssuedAt):
 		return ErrNotYetValid
@@ -124,11 +125,7 @@ func mediaType(typ string) string {
 }
 
 func (r requirement) judge(c *Claims) error {
-	value, there := c.All[r.claim]
-	if !there {
-		return ErrClaimMissing
-	}
-	held := heldValues(r.claim, value)
+	held := heldValues(r.claim, c.All[r.claim])
 	has := func(wanted string) bool { return slices.Contains(held, wanted) }
 	if r.claim == scopeClaim {
 		if slices.ContainsFunc(r.values, func(wanted string) bool { return !has(wanted) }) {

@@ -158,7 +158,7 @@ func TestVerified(t *testing.T) {
 	if c.Issuer != "https://id.example.com" || c.Subject != "alice" || c.ID != "7" {
 		t.Errorf("iss %q, sub %q, jti %q", c.Issuer, c.Subject, c.ID)
 	}
-	if want := time.Unix(now.Unix()+60, 250e6); !c.Expires.Equal(want) || !c.IssuedAt.Equal(time.Unix(now.Unix()-60, 0)) {
+	if want := time.Unix(now.Unix()+60, 250e6); !c.Expires.Equal(want) || !c.Until.Equal(want.Add(30*time.Second)) || !c.IssuedAt.Equal(time.Unix(now.Unix()-60, 0)) {
 		t.Errorf("exp %v, iat %v", c.Expires, c.IssuedAt)
 	}
 	for name, want := range map[string]string{
@@ -214,7 +214,7 @@ func TestRequire(t *testing.T) {
 		{map[string]Texts{"role": {"admin"}}, `"role":[["admin"]]`, ErrClaimRefused},
 		{map[string]Texts{"role": {"admin"}}, `"role":{"admin":true}`, ErrClaimRefused},
 		{map[string]Texts{"role": {"admin"}}, `"role":null`, ErrClaimRefused},
-		{map[string]Texts{"role": {"admin"}}, `"Role":"admin"`, ErrClaimMissing},
+		{map[string]Texts{"role": {"admin"}}, `"Role":"admin"`, ErrClaimRefused},
 		{map[string]Texts{"level": {"3"}}, `"level":3`, nil},
 		{map[string]Texts{"level": {"3"}}, `"level":30`, ErrClaimRefused},
 		{map[string]Texts{"admin": {"true"}}, `"admin":true`, nil},
@@ -227,7 +227,7 @@ func TestRequire(t *testing.T) {
 		{map[string]Texts{"scope": {"read", "write"}}, `"scope":"read"`, ErrClaimRefused},
 		{map[string]Texts{"scope": {"read"}}, `"scope":"reader"`, ErrClaimRefused},
 		{map[string]Texts{"scope": {"read"}}, `"scope":""`, ErrClaimRefused},
-		{map[string]Texts{"scope": {"read"}}, `"scp":"read"`, ErrClaimMissing},
+		{map[string]Texts{"scope": {"read"}}, `"scp":"read"`, ErrClaimRefused},
 	}
 	for _, test := range tests {
 		i := issuer(t, set, config(func(c *IssuerConfig) { c.Require = test.require }))

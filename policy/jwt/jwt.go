@@ -23,20 +23,20 @@ var (
 	ErrSignature    = errors.New("token signature invalid")
 	ErrUnavailable  = errors.New("token keys unavailable") // not the token's fault: no key can be had now, a server says 503
 	ErrClaims       = errors.New("token claims malformed")
+	ErrClaimMissing = errors.New("token lacks a required claim") // exp, iss or aud
 	ErrType         = errors.New("token type not allowed")
 	ErrIssuer       = errors.New("token issuer not allowed")
 	ErrAudience     = errors.New("token audience not allowed")
 	ErrExpired      = errors.New("token expired")
 	ErrNotYetValid  = errors.New("token not yet valid")
 	ErrLifetime     = errors.New("token lifetime too long")
-	ErrClaimMissing = errors.New("token lacks a required claim")
-	ErrClaimRefused = errors.New("token claim refused")
+	ErrClaimRefused = errors.New("token claim refused") // it is valid, and does not suffice: one that the configuration requires
 )
 
 // progress lists the errors in the order of how far a token came that has them.
 var progress = []error{
-	ErrMalformed, ErrAlgorithm, ErrUnknownKey, ErrSignature, ErrUnavailable, ErrClaims, ErrType, ErrIssuer, ErrAudience, ErrExpired, ErrNotYetValid,
-	ErrLifetime, ErrClaimMissing, ErrClaimRefused,
+	ErrMalformed, ErrAlgorithm, ErrUnknownKey, ErrSignature, ErrUnavailable, ErrClaims, ErrClaimMissing, ErrType, ErrIssuer, ErrAudience, ErrExpired,
+	ErrNotYetValid, ErrLifetime, ErrClaimRefused,
 }
 
 // further returns the error of the token's best attempt, of which one may be nil.
