@@ -95,12 +95,14 @@ type Admission struct {
 	vars    map[string]any // of conditions; nil until one asks
 }
 
-// changes are made to the request on its way to the upstream, once all rules have seen it as it came.
+// changes are made to the request on its way to the upstream, once all rules have seen it as it came, and to its connection.
 type changes struct {
 	fields       []string    // header fields to be removed
 	set          [][2]string // and to be set
+	cookies      []string    // to be removed
 	query        []string    // parameters to be removed
 	subprotocols []string    // to be removed
+	end          time.Time   // of what admits the client; zero for none
 }
 
 // Rule names one rule of a Policy.
@@ -204,6 +206,20 @@ func (a *Admission) setField(name, value string) {
 	a.changes.set = append(a.changes.set, [2]string{name, value})
 }
 
+// removeCookie keeps the cookies of one name from the upstream.
+func (a *Admission) removeCookie(name string) { a.changes.cookies = append(a.changes.cookies, name) }
+
+// endBy ends the connection at a time at the latest.
+func (a *Admission) endBy(t time.Time) {
+	if a.changes.end.IsZero() || t.Before(a.changes.end) {
+		a.changes.end = t
+	}
+}
+
+// End returns when what admits the client does so no more, by the wall clock: when its token expires, leeway included. It is zero where it
+// always does.
+func (a *Admission) End() time.Time { return a.changes.end }
+
 // removeQuery keeps a query parameter from the upstream.
 func (a *Admission) removeQuery(name string) { a.changes.query = append(a.changes.query, name) }
 
@@ -220,11 +236,35 @@ func (a *Admission) Edit(h http.Header) {
 	for _, name := range a.changes.fields {
 		delete(h, name)
 	}
+	if len(a.changes.cookies) > 0 {
+		a.cleanCookies(h)
+	}
 	if len(a.changes.query) > 0 {
 		a.cleanReferer(h)
 	}
 	for _, f := range a.changes.set {
 		h[f[0]] = []string{f[1]}
+	}
+}
+
+// cleanCookies takes the cookies that were removed out of their fields, and leaves the others as they were sent.
+func (a *Admission) cleanCookies(h http.Header) {
+	var fields []string
+	for _, field := range h["Cookie"] {
+		var kept []string
+		for pair := range strings.SplitSeq(field, ";") {
+			name, _, _ := strings.Cut(pair, "=")
+			if pair = strings.Trim(pair, " \t"); pair != "" && !slices.Contains(a.changes.cookies, strings.Trim(name, " \t")) {
+				kept = append(kept, pair)
+			}
+		}
+		if len(kept) > 0 {
+			fields = append(fields, strings.Join(kept, "; "))
+		}
+	}
+	delete(h, "Cookie")
+	if len(fields) > 0 {
+		h["Cookie"] = fields
 	}
 }
 

@@ -28,6 +28,7 @@ type Config struct {
 	Request      *RequestConfig      `yaml:"request" doc:"Which methods and paths may be used, by plain requests too."`
 	Origin       *OriginConfig       `yaml:"origin" doc:"Which web pages may connect, by the Origin header that browsers send. Without it in any policy of a route: pages of the request's own scheme, host and port."`
 	CSRF         *CSRFConfig         `yaml:"csrf" doc:"A token that the page sends twice, in a cookie and in its request, for applications with cookie sessions. One that is missing or different is refused with 403."`
+	JWT          *JWTConfig          `yaml:"jwt" doc:"A JSON Web Token that clients must send, with plain requests too. Without a good one they are refused with 401."`
 	Subprotocols *SubprotocolsConfig `yaml:"subprotocols" doc:"Which subprotocols clients may use."`
 	Conditions   []ConditionConfig   `yaml:"conditions" min:"1" doc:"What else must hold for a request, each in one expression; for plain requests too. One that does not hold is refused with 403."`
 	ForwardAuth  *forward.Config     `yaml:"forward_auth" doc:"A service of your own that decides about each request, for applications whose sessions only they can read; for plain requests too."`
@@ -74,6 +75,7 @@ var checks = []check{
 	{rule: "connections", compile: compileConnections(false)},
 	{rule: "origin", compile: compileOrigin, standard: sameOrigin},
 	{rule: "csrf", compile: compileCSRF},
+	{rule: "jwt", plain: true, compile: compileJWT},
 	{rule: "forward_auth", plain: true, compile: compileForward},
 	{rule: "handshakes", compile: compileHandshakes(true)},
 	{rule: "subprotocols", compile: compileSubprotocols}, // behind those that take tokens out of them
@@ -186,8 +188,10 @@ func (s *Set) Route(names []string, report Report) *Policy {
 	for _, name := range names {
 		c := s.policies[name]
 		for _, r := range c.rules {
-			// A rule in shadow decides nothing: the default still does.
-			ruled[r.check] = ruled[r.check] || !r.shadow
+			if r.shadow {
+				continue // it decides nothing: the default still does
+			}
+			ruled[r.check] = true
 			p.managed = append(p.managed, r.manages...)
 		}
 		p.rules = append(p.rules, c.rules...)

@@ -164,7 +164,7 @@ func TestBadPolicyIsReportedOnce(t *testing.T) {
 
 func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, section := range []any{
-		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, SubprotocolsConfig{}, ConditionConfig{},
+		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, JWTConfig{}, SubprotocolsConfig{}, ConditionConfig{},
 		ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{}, RatesConfig{}, ByteRatesConfig{},
 	} {
 		s := reflect.TypeOf(section)

@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 )
 
 const (
+	defaultLeeway      = 30 * time.Second
 	maxLeeway          = time.Minute
 	defaultMaxLifetime = 24 * time.Hour
 )
@@ -20,20 +22,21 @@ const (
 // standardAlgorithms are those of an issuer that names none, and whose keys are public.
 var standardAlgorithms = []algorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256}
 
-// IssuerConfig says whose tokens are admitted. Exactly one of JWKSURL, JWKSFile, PEM and Secret says with which keys they are verified.
+// IssuerConfig says whose tokens are admitted. Exactly one of JWKSURL, JWKSFile, PEM and Secret says with which keys they are verified. What is
+// absent is zero.
 type IssuerConfig struct {
-	Issuer      string              `yaml:"issuer" doc:"What the claim iss must be, exactly."`
-	Audience    Texts               `yaml:"audience" doc:"What the claim aud must be or hold: one of these."`
-	Algorithms  []string            `yaml:"algorithms" enum:"ES256,ES384,ES512,EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,HS256,HS384,HS512" min:"1" doc:"The algorithms that tokens may be signed with. HS256, HS384 and HS512 go with a secret, the others with public keys. Default: ES256, EdDSA, RS256 and PS256; with a secret HS256."`
-	Type        string              `yaml:"typ" doc:"What the header's typ must be, such as at+jwt. Default: anything."`
-	Leeway      strictyaml.Duration `yaml:"leeway" default:"30s" min:"0" max:"60s" doc:"How far the clocks of issuer and gateway may be apart, when exp, nbf and iat are compared with now."`
-	MaxLifetime strictyaml.Duration `yaml:"max_lifetime" default:"24h" doc:"The longest time from iat (or, without one, from now) to exp. A token that is meant to live longer is refused."`
-	Require     map[string]Texts    `yaml:"require" doc:"Claims that a token must have, each with a value or a list of values of which it must have one. A claim that is a list must hold one of them. Of scope, a list of names between spaces, it must hold all."`
-	JWKSURL     string              `yaml:"jwks_url" doc:"Where the issuer publishes its keys, an https URL."`
-	JWKSFile    string              `yaml:"jwks_file" doc:"A file with the issuer's keys, a JSON Web Key Set."`
-	JWKSCA      string              `yaml:"jwks_ca" doc:"A file with the certificate authorities that the server of jwks_url is verified with, PEM. Default: the system's."`
-	PEM         string              `yaml:"pem" doc:"A file with the issuer's public keys or certificates, PEM. At most 8."`
-	Secret      string              `yaml:"secret" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
+	Issuer      string               `yaml:"issuer" doc:"What the claim iss must be, exactly."`
+	Audience    Texts                `yaml:"audience" doc:"What the claim aud must be or hold: one of these."`
+	Algorithms  []string             `yaml:"algorithms" enum:"ES256,ES384,ES512,EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,HS256,HS384,HS512" min:"1" doc:"The algorithms that tokens may be signed with. HS256, HS384 and HS512 go with a secret, the others with public keys. Default: ES256, EdDSA, RS256 and PS256; with a secret HS256."`
+	Type        string               `yaml:"typ" doc:"What the header's typ must be, such as at+jwt. Default: anything."`
+	Leeway      *strictyaml.Duration `yaml:"leeway" min:"0" max:"60s" doc:"How far the clocks of issuer and gateway may be apart, when exp, nbf and iat are compared with now. Default: 30s."`
+	MaxLifetime strictyaml.Duration  `yaml:"max_lifetime" doc:"The longest time from iat (or, without one, from now) to exp. A token that is meant to live longer is refused. Default: 24h."`
+	Require     map[string]Texts     `yaml:"require" doc:"Claims that a token must have, each with a value or a list of values of which it must have one. A claim that is a list must hold one of them. Of scope, a list of names between spaces, it must hold all."`
+	JWKSURL     string               `yaml:"jwks_url" doc:"Where the issuer publishes its keys, an https URL."`
+	JWKSFile    string               `yaml:"jwks_file" doc:"A file with the issuer's keys, a JSON Web Key Set."`
+	JWKSCA      string               `yaml:"jwks_ca" doc:"A file with the certificate authorities that the server of jwks_url is verified with, PEM. Default: the system's."`
+	PEM         string               `yaml:"pem" doc:"A file with the issuer's public keys or certificates, PEM. At most 8."`
+	Secret      string               `yaml:"secret" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
 }
 
 // Texts is one text or a list of them.
@@ -100,10 +103,10 @@ func (c IssuerConfig) Compile(keys Keys, report Report) *Issuer {
 	source := c.checkSource(mistake)
 	i := &Issuer{
 		keys: keys, algorithms: c.compileAlgorithms(source, mistake), name: c.Issuer, audience: c.Audience, typ: mediaType(c.Type),
-		leeway: time.Duration(c.Leeway), maxLifetime: time.Duration(c.MaxLifetime), require: c.compileRequire(mistake),
+		leeway: defaultLeeway, maxLifetime: cmp.Or(time.Duration(c.MaxLifetime), defaultMaxLifetime), require: c.compileRequire(mistake),
 	}
-	if i.maxLifetime == 0 {
-		i.maxLifetime = defaultMaxLifetime
+	if c.Leeway != nil {
+		i.leeway = time.Duration(*c.Leeway)
 	}
 	if i.leeway < 0 || i.leeway > maxLeeway {
 		mistake("leeway", "leeway is %v, want at most %v", i.leeway, maxLeeway)
@@ -191,7 +194,7 @@ func (c IssuerConfig) compileAlgorithms(source string, report Report) []algorith
 			report(path, "algorithm %s goes with a secret only: with a public key as secret everybody could sign", name)
 		case !secret && source == "secret":
 			report(path, "algorithm %s goes with public keys, want HS256, HS384 or HS512 with a secret", name)
-		case secret && len(c.Secret) < a.hash.Size():
+		case secret && minSecretLen <= len(c.Secret) && len(c.Secret) < a.hash.Size(): // a shorter one is good for nothing: see StaticKeys
 			report(path, "algorithm %s needs a secret of %d bytes or more", name, a.hash.Size())
 		}
 		list = append(list, alg)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -62,11 +63,12 @@ func TestCompileMistakes(t *testing.T) {
 		{"secret with another one", func(c *IssuerConfig) { withSecret(c); c.Algorithms = []string{"RS256"} }, "algorithms[0]: algorithm RS256 goes with public keys"},
 		{"secret too short", func(c *IssuerConfig) { withSecret(c); c.Algorithms = []string{"HS512"} }, "algorithms[0]: algorithm HS512 needs a secret of 64 bytes"},
 
-		{"no leeway", func(c *IssuerConfig) { c.Leeway = 0 }, ""},
-		{"leeway of 60 s", func(c *IssuerConfig) { c.Leeway = strictyaml.Duration(time.Minute) }, ""},
-		{"C-11 leeway", func(c *IssuerConfig) { c.Leeway = strictyaml.Duration(time.Hour) }, "leeway: leeway is 1h0m0s, want at most 1m0s"},
-		{"negative leeway", func(c *IssuerConfig) { c.Leeway = -1 }, "leeway: "},
-		{"no lifetime", func(c *IssuerConfig) { c.MaxLifetime = 0 }, ""},
+		{"no leeway", func(c *IssuerConfig) { c.Leeway = new(strictyaml.Duration(0)) }, ""},
+		{"leeway of 60 s", func(c *IssuerConfig) { c.Leeway = new(strictyaml.Duration(time.Minute)) }, ""},
+		{"C-11 leeway", func(c *IssuerConfig) { c.Leeway = new(strictyaml.Duration(time.Hour)) }, "leeway: leeway is 1h0m0s, want at most 1m0s"},
+		{"negative leeway", func(c *IssuerConfig) { c.Leeway = new(strictyaml.Duration(-1)) }, "leeway: "},
+		{"default leeway", func(c *IssuerConfig) { c.Leeway = nil }, ""},
+		{"default lifetime", func(c *IssuerConfig) { c.MaxLifetime = 0 }, ""},
 		{"negative lifetime", func(c *IssuerConfig) { c.MaxLifetime = -1 }, "max_lifetime: "},
 
 		{"required", func(c *IssuerConfig) { c.Require = map[string]Texts{"scope": {"chat"}, "role": {"a", "b"}} }, ""},
@@ -86,7 +88,7 @@ func TestCompileMistakes(t *testing.T) {
 
 // TestCompileReportsAll shows that all mistakes are reported at once.
 func TestCompileReportsAll(t *testing.T) {
-	if got := mistakes(t, IssuerConfig{Leeway: -1, Algorithms: []string{"x"}, JWKSCA: "a"}, nil); len(got) < 5 {
+	if got := mistakes(t, IssuerConfig{Leeway: new(strictyaml.Duration(-1)), Algorithms: []string{"x"}, JWKSCA: "a"}, nil); len(got) < 5 {
 		t.Errorf("%q, want issuer, audience, keys, leeway and algorithms", got)
 	}
 }
@@ -153,7 +155,7 @@ func TestStaticKeys(t *testing.T) {
 	}
 }
 
-// TestDecode reads the section as it is written, with its defaults.
+// TestDecode reads the section as it is written, and compiles its defaults.
 func TestDecode(t *testing.T) {
 	var section struct {
 		JWT IssuerConfig `yaml:"jwt"`
@@ -164,14 +166,15 @@ func TestDecode(t *testing.T) {
 		t.Fatal(errs)
 	}
 	c := section.JWT
-	if c.Leeway != strictyaml.Duration(30*time.Second) || c.MaxLifetime != strictyaml.Duration(24*time.Hour) {
-		t.Errorf("leeway %v and max_lifetime %v, want 30s and 24h", c.Leeway, c.MaxLifetime)
+	if i := issuer(t, nil, c); i.leeway != 30*time.Second || i.maxLifetime != 24*time.Hour {
+		t.Errorf("leeway %v and max_lifetime %v, want 30s and 24h", i.leeway, i.maxLifetime)
 	}
 	if fmt.Sprint(c.Audience, c.Require) != "[chat] map[level:[3] role:[admin owner] scope:[chat]]" {
 		t.Errorf("audience %q, require %q", c.Audience, c.Require)
 	}
 	for change, want := range map[string]string{
 		"leeway: 61s":          "leeway",
+		"leeway: 0":            "leeway",
 		"leeway: -1s":          "leeway",
 		"max_lifetime: 0s":     "max_lifetime",
 		"algorithms: [none]":   "algorithms[0]",
@@ -187,6 +190,15 @@ func TestDecode(t *testing.T) {
 		_, errs := strictyaml.Decode("f", []byte("jwt:\n  "+change+"\n"), nil, &section)
 		if len(errs) != 1 || !strings.Contains(errs.Error(), "jwt."+want+":") {
 			t.Errorf("%s: %v, want one mistake at %s", change, errs, want)
+		}
+	}
+}
+
+func TestEveryFieldIsDocumented(t *testing.T) {
+	section := reflect.TypeFor[IssuerConfig]()
+	for i := range section.NumField() {
+		if f := section.Field(i); f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "" {
+			t.Errorf("%s has no yaml or doc tag", f.Name)
 		}
 	}
 }

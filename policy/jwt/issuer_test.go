@@ -5,15 +5,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/framegate/framegate/internal/strictyaml"
 )
 
 // config returns the configuration that most tests use, with changes.
 func config(changes ...func(*IssuerConfig)) IssuerConfig {
 	c := IssuerConfig{
 		Issuer: "https://id.example.com", Audience: Texts{"chat", "feed"}, JWKSURL: "https://id.example.com/keys",
-		Leeway: strictyaml.Duration(30 * time.Second), MaxLifetime: strictyaml.Duration(24 * time.Hour),
 	}
 	for _, change := range changes {
 		change(&c)
