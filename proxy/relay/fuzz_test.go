@@ -18,7 +18,6 @@ type fuzzed struct {
 	unsent  [2][]byte
 	sent    [2][]byte
 	outside bool // it was ended from outside, or by the clock
-	flawed  [2]bool
 }
 
 // step does one thing.
