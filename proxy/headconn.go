@@ -17,6 +17,7 @@ import (
 const (
 	headTimeout = 5 * time.Second // from the first byte of a request head to its last
 	maxEarly    = 4 << 10         // bytes that a client may send before its handshake is answered
+	reasonSlow  = "request took too long"
 )
 
 // A headConn stands between a client's connection and net/http and lets a
@@ -252,7 +253,7 @@ func (c *headConn) deadline() error {
 // failed turns the end of a head's time into a refusal.
 func (c *headConn) failed(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return c.reject(&handshake.Refusal{Status: 408, Reason: "request took too long"})
+		return c.reject(&handshake.Refusal{Status: 408, Reason: reasonSlow})
 	}
 	return err
 }

@@ -51,10 +51,17 @@ type plainKey struct{}
 // not.
 func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string, a *policy.Admission) *refused {
 	state := &plainRequest{path: path, admitted: a}
-	p.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), plainKey{}, state)))
+	r = r.WithContext(context.WithValue(r.Context(), plainKey{}, state))
+	body := newPacedBody(w, r)
+	if body != nil {
+		r.Body = body
+	}
+	p.proxy.ServeHTTP(w, r)
 	switch {
 	case state.failure == nil:
 		return nil
+	case body.tooSlow():
+		return refuse(http.StatusRequestTimeout, resultMalformed, reasonSlow)
 	case r.Context().Err() != nil:
 		return refuse(http.StatusBadGateway, resultClientGone, "client is gone")
 	}

@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,7 @@ func rowsSlowHandshake(t *testing.T) {
 		c.ExpectEnd(8 * time.Second)
 		between(t, "the end", start, 0, 8*time.Second)
 	})
+	rowsSlowBody(run, plain, sealed)
 	for name, every := range map[string]time.Duration{"one byte in 4 s": 4 * time.Second, "ten bytes a second": 100 * time.Millisecond, "one byte": time.Hour} {
 		run("R-03/ClientHello, "+name, func(t *testing.T) {
 			c := wstest.Dial(t, sealed.Addr)
@@ -111,6 +113,60 @@ func rowsSlowHandshake(t *testing.T) {
 		c := wstest.Dial(t, sealed.Addr)
 		c.Send(hello)
 		c.ExpectEnd(12 * time.Second)
+	})
+}
+
+// rowsSlowBody is row R-05: a request whose body trickles has the time of any other body, whatever frames it.
+func rowsSlowBody(run func(string, func(*testing.T)), plain, sealed *rowGate) {
+	length := post("Content-Length: 1000")
+	chunked := post("Transfer-Encoding: chunked")
+	for name, row := range map[string]struct {
+		request *wstest.Request
+		body    string
+		every   time.Duration
+	}{
+		"length, ten bytes a second":  {length, strings.Repeat("b", 1000), 100 * time.Millisecond},
+		"length, one byte in 4 s":     {length, "bbbbbbbbb", 4 * time.Second},
+		"length and nothing after":    {length, "", time.Hour},
+		"chunked, ten bytes a second": {chunked, strings.Repeat("1\r\nb\r\n", 200), 100 * time.Millisecond},
+		"amid the size of a chunk":    {chunked, "0", time.Hour},
+	} {
+		for kind, g := range map[string]*rowGate{"plain": plain, "TLS": sealed} {
+			path := "/page/" + strings.ReplaceAll(name+" "+kind, " ", "-")
+			run("R-05/"+name+", "+kind, func(t *testing.T) {
+				g.up.Handle(path, wstest.Silent)
+				c := g.dialHost(t, rowSetup{certificates: map[string]string{"plain": "off", "TLS": "internal"}[kind]}, "app.example.com")
+				request := *row.request
+				request.Line = "POST " + path + " HTTP/1.1"
+				c.Send(request.Bytes())
+				stop, start := make(chan struct{}), time.Now()
+				defer close(stop)
+				go c.Dribble([]byte(row.body), row.every, stop)
+				c.Within = 20 * time.Second
+				resp := c.Response()
+				between(t, "408", start, 8*time.Second, 20*time.Second)
+				if resp.Status != 408 {
+					t.Errorf("got %q, want 408", resp.Line)
+				}
+				wstest.CheckRefusal(t, resp)
+				c.ExpectEnd(3 * time.Second)
+				g.up.Wait(path).WaitEnd(3 * time.Second)
+			})
+		}
+	}
+	run("R-05/an answer before the body", func(t *testing.T) {
+		plain.up.Handle("/page/early", wstest.Page("early"))
+		c := wstest.Dial(t, plain.Addr)
+		request := post("Content-Length: 1000")
+		request.Line = "POST /page/early HTTP/1.1"
+		c.Send(request.Bytes())
+		stop := make(chan struct{})
+		defer close(stop)
+		go c.Dribble([]byte(strings.Repeat("b", 1000)), 100*time.Millisecond, stop)
+		if resp := c.Response(); resp.Status != 200 || string(resp.Body) != "early" {
+			t.Errorf("got %q %q, want the upstream's answer", resp.Line, resp.Body)
+		}
+		c.ExpectEnd(20 * time.Second) // what is left of the body has no more time than a body has
 	})
 }
 
