@@ -1,95 +1,102 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
-	maxLogLines  = 4096 // that wait to be written
-	logPatience  = time.Second
-	maxLogBuffer = 64 << 10
+	maxUnlogged = 1 << 20         // bytes of log lines that wait to be written
+	logPatience = time.Second     // for the last of them, when the process ends
+	keptBatch   = maxUnlogged / 8 // of the buffers that LogSink reuses
 )
 
-// A LogSink is a writer that never makes its caller wait: whoever reads the log
-// may stop, and no client and no message is to wait for that. What cannot be
-// kept is dropped and counted.
+// A LogSink takes the lines of a log and never lets their writer wait, whatever
+// becomes of the place where they go: a pipe that nobody reads any more, a full
+// disk. What does not fit into its memory is dropped and counted.
 type LogSink struct {
-	to      io.Writer
-	lines   chan []byte
-	done    chan struct{} // closed when writeLoop has ended
-	dropped atomic.Uint64
+	w    io.Writer
+	wake chan struct{} // holds one token while there is something to write
+	done chan struct{}
 
-	mu     sync.RWMutex // held for writing by Close
-	closed bool
+	mu      sync.Mutex
+	pending []byte
+	dropped uint64
+	closed  bool
 }
 
-// NewLogSink starts writing lines to a writer, until Close.
-func NewLogSink(to io.Writer) *LogSink {
-	s := &LogSink{to: to, lines: make(chan []byte, maxLogLines), done: make(chan struct{})}
+// NewLogSink returns a sink that writes to w. The caller closes it.
+func NewLogSink(w io.Writer) *LogSink {
+	s := &LogSink{w: w, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.writeLoop()
 	return s
 }
 
-// Write takes one line. It always succeeds.
+// Write takes one line. It never fails.
 func (s *LogSink) Write(line []byte) (int, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		s.dropped.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.pending)+len(line) > maxUnlogged {
+		s.dropped++
 		return len(line), nil
 	}
+	s.pending = append(s.pending, line...)
 	select {
-	case s.lines <- append([]byte(nil), line...):
+	case s.wake <- struct{}{}:
 	default:
-		s.dropped.Add(1)
 	}
 	return len(line), nil
 }
 
-// writeLoop writes what has come, as many lines at a time as there are.
+// writeLoop writes until Close.
 func (s *LogSink) writeLoop() {
 	defer close(s.done)
-	var buf []byte
-	for line := range s.lines {
-		buf = append(buf[:0], line...)
-	gather:
-		for len(buf) < maxLogBuffer {
-			select {
-			case more, ok := <-s.lines:
-				if !ok {
-					break gather
-				}
-				buf = append(buf, more...)
-			default:
-				break gather
-			}
+	var batch []byte
+	for range s.wake {
+		s.mu.Lock()
+		batch, s.pending = s.pending, batch[:0]
+		s.mu.Unlock()
+		if n, err := s.w.Write(batch); err != nil {
+			s.lost(batch[n:])
 		}
-		s.to.Write(buf)
+		if cap(batch) > keptBatch {
+			batch = nil
+		}
 	}
 }
 
-// Dropped is how many lines were lost.
-func (s *LogSink) Dropped() uint64 { return s.dropped.Load() }
+// lost counts the lines that could not be written.
+func (s *LogSink) lost(rest []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped += uint64(bytes.Count(rest, []byte("\n")))
+}
+
+// Dropped is the number of lines that are lost.
+func (s *LogSink) Dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped
+}
 
 // CountDropped has the metrics tell how many lines of the log were lost.
 func (s *Server) CountDropped(sink *LogSink) {
 	s.metrics.registry.MustRegister(prometheus.NewCounterFunc(
-		prometheus.CounterOpts{Name: "framegate_log_lines_dropped_total", Help: "Lines of the log that nobody took in time."},
+		prometheus.CounterOpts{Name: "framegate_log_lines_dropped_total", Help: "Lines of the log that could not be written."},
 		func() float64 { return float64(sink.Dropped()) }))
 }
 
-// Close writes what waits, for a second at most: if the reader has stopped, the
-// process does not wait for it.
+// Close writes what is left, and gives up on it where that takes longer than a
+// second. What comes later is dropped.
 func (s *LogSink) Close() {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		close(s.lines)
+		close(s.wake)
 	}
 	s.mu.Unlock()
 	select {

@@ -1,8 +1,9 @@
 package proxy
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -10,56 +11,142 @@ import (
 	"time"
 )
 
-// All lines arrive, whole and in the order of each writer.
-func TestLogSinkWritesEverything(t *testing.T) {
+// A valve is a writer that can be shut: it then waits, as a pipe does that nobody reads.
+type valve struct {
+	open chan struct{} // closed while the valve is open
+	mu   sync.Mutex
+	got  bytes.Buffer
+	full int // bytes that it takes before it fails; 0 for no limit
+}
+
+func newValve(open bool) *valve {
+	v := &valve{open: make(chan struct{})}
+	if open {
+		close(v.open)
+	}
+	return v
+}
+
+func (v *valve) Write(p []byte) (int, error) {
+	<-v.open
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if room := v.full - v.got.Len(); v.full > 0 && len(p) > room {
+		v.got.Write(p[:room])
+		return room, errors.New("no space left on device")
+	}
+	return v.got.Write(p)
+}
+
+func (v *valve) String() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.got.String()
+}
+
+// All that is written arrives, in order, whoever writes it.
+func TestLogSinkWrites(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	s := NewLogSink(&out)
+	v := newValve(true)
+	s := NewLogSink(v)
+	const writers, lines = 8, 500
 	var all sync.WaitGroup
-	for w := range 4 {
+	for w := range writers {
 		all.Go(func() {
-			for i := range 500 {
+			for i := range lines {
 				fmt.Fprintf(s, "%d %d\n", w, i)
 			}
 		})
 	}
 	all.Wait()
 	s.Close()
-	next := [4]int{}
-	for line := range strings.Lines(out.String()) {
+	var next [writers]int
+	for line := range strings.Lines(v.String()) {
 		var w, i int
 		if _, err := fmt.Sscanf(line, "%d %d\n", &w, &i); err != nil || i != next[w] {
-			t.Fatalf("line %q, want %d of writer %d", line, next[w], w)
+			t.Fatalf("line %q, want number %d of it: %v", line, next[w], err)
 		}
 		next[w]++
 	}
-	if next != [4]int{500, 500, 500, 500} || s.Dropped() != 0 {
-		t.Errorf("%v lines, %d dropped", next, s.Dropped())
+	for w, n := range next {
+		if n != lines {
+			t.Errorf("%d lines of writer %d, want %d", n, w, lines)
+		}
+	}
+	if s.Dropped() != 0 {
+		t.Errorf("%d lines dropped", s.Dropped())
 	}
 }
 
-// Where nobody reads, nobody waits: lines are dropped and counted, and Close gives up after a second (row X-18).
-func TestLogSinkNeverWaits(t *testing.T) {
+// A place that takes nothing costs lines, and no time (row X-18).
+func TestLogSinkDoesNotWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r, w := io.Pipe()
-		s := NewLogSink(w)
+		v := newValve(false)
+		s := NewLogSink(v)
 		start := time.Now()
-		for range maxLogLines + 1000 {
-			s.Write([]byte("line\n"))
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		s.Write(line)
+		synctest.Wait() // the loop hangs in its first write
+		const fit = maxUnlogged / 1024
+		for range fit + 100 {
+			if n, err := s.Write(line); n != len(line) || err != nil {
+				t.Fatalf("Write: %d, %v", n, err)
+			}
 		}
-		if waited := time.Since(start); waited > 0 {
-			t.Errorf("the writers waited for %v", waited)
+		if took := time.Since(start); took > 0 || s.Dropped() != 100 {
+			t.Errorf("%d lines dropped in %v, want 100 at once", s.Dropped(), took)
 		}
-		if n := s.Dropped(); n < 900 || n > 1000 {
-			t.Errorf("%d lines dropped, want about 1000", n)
-		}
+		close(v.open)
+		synctest.Wait()
+		s.Write([]byte("again\n"))
 		s.Close()
-		if waited := time.Since(start); waited != logPatience {
-			t.Errorf("Close took %v, want %v", waited, logPatience)
+		if got := v.String(); len(got) != (fit+1)*1024+len("again\n") || !strings.HasSuffix(got, "x\nagain\n") {
+			t.Errorf("%d bytes came once it was read, they end in %q", len(got), got[max(0, len(got)-10):])
 		}
-		s.Write([]byte("late\n"))
+	})
+}
+
+func TestLogSinkCloses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve(false)
+		s := NewLogSink(v)
+		s.Write([]byte("a\n"))
+		start := time.Now()
 		s.Close()
-		r.Close() // lets the writer end
+		if took := time.Since(start); took != logPatience {
+			t.Errorf("Close took %v, want %v", took, logPatience)
+		}
+		close(v.open)
+		s.Close() // twice is once
+		if n, err := s.Write([]byte("late\n")); n != 5 || err != nil || s.Dropped() != 1 {
+			t.Errorf("after Close: %d, %v, %d dropped", n, err, s.Dropped())
+		}
+		synctest.Wait()
+		if got := v.String(); got != "a\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A full disk (row X-07) costs the lines that it does not take, and what comes later is tried anew.
+func TestLogSinkFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve(true)
+		v.full = 5
+		s := NewLogSink(v)
+		s.Write([]byte("one\ntwo\nthree\n"))
+		synctest.Wait()
+		if got := v.String(); got != "one\nt" || s.Dropped() != 2 {
+			t.Errorf("%q was written, %d lines dropped, want 2", got, s.Dropped())
+		}
+		v.full = 0
+		s.Write([]byte("four\n"))
+		s.Close()
+		if got := v.String(); got != "one\ntfour\n" {
+			t.Errorf("%q was written", got)
+		}
 	})
 }

@@ -56,8 +56,9 @@ func runDemo(out io.Writer, address, storage string) error {
 	cfg.TLS.Storage.File = storage
 	cfg.Policies = map[string]policy.Config{"demo": demoPolicy()}
 	cfg.Routes[0].Policies = []string{"demo"}
-	log := slog.New(newDemoHandler(out))
-	err = serve(cfg, log, func() {}, func(s *proxy.Server) { introduce(out, s.Addrs()[0]) })
+	sink := proxy.NewLogSink(out)
+	defer sink.Close()
+	err = serve(cfg, slog.New(demoHandler{sink}), sink, func(s *proxy.Server) { introduce(sink, s.Addrs()[0]) })
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

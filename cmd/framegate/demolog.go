@@ -3,18 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"sync"
+
+	"github.com/framegate/framegate/proxy"
 )
 
 // A demoHandler prints what the gateway decided as a person would read it.
-type demoHandler struct {
-	mu  *sync.Mutex
-	out io.Writer
-}
-
-func newDemoHandler(out io.Writer) demoHandler { return demoHandler{new(sync.Mutex), out} }
+type demoHandler struct{ out *proxy.LogSink }
 
 // Enabled implements slog.Handler.
 func (demoHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -36,8 +31,6 @@ func (h demoHandler) Handle(_ context.Context, r slog.Record) error {
 	if line == "" {
 		return nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	_, err := fmt.Fprintf(h.out, "  %s  %s\n", r.Time.Format("15:04:05"), line)
 	return err
 }

@@ -32,8 +32,9 @@ func proxyCommand() *cobra.Command {
 				return failed(err)
 			}
 			cfg.TLS.Storage.File = storage
-			log := proxy.NewLogger(cfg.Log, os.Stderr)
-			return failed(serve(cfg, log, func() {}, func(s *proxy.Server) {
+			sink := proxy.NewLogSink(os.Stderr)
+			defer sink.Close()
+			return failed(serve(cfg, proxy.NewLogger(cfg.Log, sink), sink, func(s *proxy.Server) {
 				_, port, _ := net.SplitHostPort(s.Addrs()[0].String())
 				for _, host := range hosts {
 					fmt.Fprintf(cmd.OutOrStdout(), "https://%s -> %s\n", net.JoinHostPort(host, port), server)

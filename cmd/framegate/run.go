@@ -33,16 +33,17 @@ func runCommand() *cobra.Command {
 			for _, w := range loaded.Warnings {
 				log.Warn("configuration", "warning", w.Error())
 			}
-			return failed(serve(loaded.Config, log, sink.Close, func(s *proxy.Server) { s.CountDropped(sink) }))
+			return failed(serve(loaded.Config, log, sink, func(*proxy.Server) {}))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
 	return cmd
 }
 
-// serve runs a gateway until a signal ends it. started is called once it
-// accepts connections, flush before the process ends without returning.
-func serve(cfg *proxy.Config, log *slog.Logger, flush func(), started func(*proxy.Server)) error {
+// serve runs a gateway, whose log goes to sink, until a signal ends it. started
+// is called once it accepts connections.
+func serve(cfg *proxy.Config, log *slog.Logger, sink *proxy.LogSink, started func(*proxy.Server)) error {
+	signal.Ignore(syscall.SIGPIPE) // the connections outlive whoever reads the log
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
@@ -50,6 +51,7 @@ func serve(cfg *proxy.Config, log *slog.Logger, flush func(), started func(*prox
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
+	s.CountDropped(sink)
 	s.Start()
 	started(s)
 	drain := cfg.Drain
@@ -58,7 +60,7 @@ func serve(cfg *proxy.Config, log *slog.Logger, flush func(), started func(*prox
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go second(signals, log, flush)
+	go second(signals, log, sink)
 	s.Drain(ctx, drain)
 	s.Close()
 	log.Info("stopped")
@@ -66,9 +68,9 @@ func serve(cfg *proxy.Config, log *slog.Logger, flush func(), started func(*prox
 }
 
 // second ends the process at the second signal.
-func second(signals <-chan os.Signal, log *slog.Logger, flush func()) {
+func second(signals <-chan os.Signal, log *slog.Logger, sink *proxy.LogSink) {
 	<-signals
 	log.Warn("ended by a second signal")
-	flush()
+	sink.Close()
 	os.Exit(exitOK)
 }
