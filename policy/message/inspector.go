@@ -1,7 +1,6 @@
 package message
 
 import (
-	"slices"
 	"sync"
 	"time"
 	"unicode"
@@ -36,7 +35,7 @@ type Verdict struct {
 	Detail string // for the log only: where in a schema it failed
 	// Operation is the name of the operation that was refused, cut to 128 bytes and made printable, for the log only.
 	Operation string
-	// Operations are the operations of the message, each under one of the names that Operations of the inspector lists.
+	// Operations are the operations of the message, each under one of the names that Operations of the inspector lists. Must not be changed.
 	Operations []string
 	Shadow     []string // rules of policies in shadow that would have refused it
 }
@@ -44,6 +43,7 @@ type Verdict struct {
 // Inspector holds the rules for the messages of one side. A nil one lets all pass. It never changes and is safe for concurrent use.
 type Inspector struct {
 	parts   []part
+	binary  bool // some part looks at binary messages
 	sources []operation.Source
 	bounds  []operation.Bounds // of each source
 	limits  []*limit           // of all parts together
@@ -83,20 +83,14 @@ type inspection struct {
 	now     time.Time
 	readers []*operation.Reader // of each source
 	done    []bool              // which of them have read the message
+	rulings []ruling            // about each call, of the policy that is asked
 	whole   [1]operation.Call   // for rules without operations
 	vars    map[string]any
 	fields  map[string]any // of the variable message
 }
 
 // Reads says whether messages of a type have to be inspected at all. The others may pass without being gathered.
-func (i *Inspector) Reads(text bool) bool {
-	return i != nil && slices.ContainsFunc(i.parts, func(p part) bool { return p.reads(text) })
-}
-
-func (p *part) reads(text bool) bool {
-	return text || len(p.conditions) > 0 || p.json != nil && !p.json.passBinary || p.operations != nil && !p.operations.passBinary ||
-		slices.ContainsFunc(p.deny, func(d denyRule) bool { return d.binary })
-}
+func (i *Inspector) Reads(text bool) bool { return i != nil && (text || i.binary) }
 
 // Inspect judges one message of a session at a time. Messages that Reads excludes need not be shown; all others must, in their order.
 func (i *Inspector) Inspect(s *Session, m Message, now time.Time) Verdict {
@@ -149,7 +143,7 @@ func (in *inspection) judge() Verdict {
 		p := &in.parts[k]
 		refused, ok := in.ask(p)
 		if p.operations != nil && v.Operations == nil {
-			v.Operations = in.labels(p)
+			v.Operations = in.labels()
 		}
 		switch {
 		case ok:
@@ -169,6 +163,7 @@ func (in *inspection) judge() Verdict {
 
 // ask holds the message against one policy.
 func (in *inspection) ask(p *part) (refusal, bool) {
+	in.rulings = in.rulings[:0]
 	if j := p.json; j != nil && len(in.message.Payload) > j.maxSize && (in.message.Text || !j.passBinary) {
 		return refusal{reaction: j.reaction, reason: "message too large for JSON"}, false
 	}

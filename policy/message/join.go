@@ -68,6 +68,7 @@ func assemble(parts []part) *Inspector {
 	}
 	for k := range i.parts {
 		p := &i.parts[k]
+		i.binary = i.binary || p.readsBinary()
 		if p.operations == nil && p.readsJSON() {
 			p.source = i.wholeJSON()
 		}
@@ -109,6 +110,11 @@ func (i *Inspector) wholeJSON() int {
 		}
 	}
 	return i.sourceOf(operation.None())
+}
+
+func (p *part) readsBinary() bool {
+	return len(p.conditions) > 0 || p.json != nil && !p.json.passBinary || p.operations != nil && !p.operations.passBinary ||
+		slices.ContainsFunc(p.deny, func(d denyRule) bool { return d.binary })
 }
 
 func (p *part) readsJSON() bool {

@@ -45,14 +45,14 @@ func (in *inspection) checkSchemas(p *part, r *operation.Reader, calls []operati
 		return refusal{}, true
 	}
 	rule, budget := p.json.schemas, schema.NewBudget(len(in.message.Payload))
-	for _, c := range calls {
+	for k, c := range calls {
 		value := r.Value(c)
 		refused, ok := rule.check(rule.all, value, c, &budget)
 		if ok {
 			refused, ok = rule.check(rule.subprotocols[in.session.Subprotocol], value, c, &budget)
 		}
-		if ok && c.State == operation.Named && len(rule.operations) > 0 {
-			refused, ok = rule.checkOperation(p.operations.find(c.Name).schemas, value, c, &budget)
+		if ok && c.State == operation.Named {
+			refused, ok = rule.checkOperation(in.rulings[k].schemas, value, c, &budget)
 		}
 		if !ok {
 			return refused, false

@@ -36,7 +36,7 @@ type operations struct {
 
 // ruling is what the rules say about one name.
 type ruling struct {
-	label   []string // exactly one
+	label   []string // exactly one; not to be changed
 	allowed bool
 	limits  uint64 // bits, by row of limits
 	schemas uint64 // bits, by row of schemas
@@ -99,6 +99,17 @@ func (o *operations) match(name string) ruling {
 	return op
 }
 
+// rule finds what is said about each call of a message; of one without name, nothing.
+func (in *inspection) rule(o *operations, calls []operation.Call) {
+	for _, c := range calls {
+		r := ruling{}
+		if c.State == operation.Named {
+			r = o.find(c.Name)
+		}
+		in.rulings = append(in.rulings, r)
+	}
+}
+
 // checkOperations holds the operations of the message against the lists, and then against the limits.
 func (in *inspection) checkOperations(p *part, r *operation.Reader) (refusal, bool) {
 	o := p.operations
@@ -112,40 +123,30 @@ func (in *inspection) checkOperations(p *part, r *operation.Reader) (refusal, bo
 	if problem != operation.Sound {
 		return refusal{reaction: o.reaction, reason: string(problem)}, false
 	}
+	in.rule(o, r.Calls)
 	var counts [maxLimits]int
-	for _, c := range r.Calls {
+	for k, c := range r.Calls {
 		switch {
 		case c.State == operation.Unnamed && !o.allowNone:
 			return refusal{reaction: o.reaction, reason: "message has no operation"}, false
-		case c.State != operation.Named:
-			continue
-		}
-		op := o.find(c.Name)
-		if !op.allowed {
+		case c.State == operation.Named && !in.rulings[k].allowed:
 			return refusal{reaction: o.reaction, reason: "operation not allowed", operation: c.Name}, false
 		}
-		for k := range o.limits {
-			counts[k] += int(op.limits >> k & 1)
+		for l := range o.limits {
+			counts[l] += int(in.rulings[k].limits >> l & 1)
 		}
 	}
 	return in.checkLimits(p, counts[:len(o.limits)])
 }
 
 // labels are the names under which the operations of a message are counted.
-func (in *inspection) labels(p *part) []string {
-	r, o := in.read(p), p.operations
-	if r.Problem != operation.Sound || o.passBinary && !in.message.Text {
-		return nil
+func (in *inspection) labels() []string {
+	if len(in.rulings) == 1 {
+		return in.rulings[0].label
 	}
 	var labels []string
-	for k, c := range r.Calls {
-		switch {
-		case c.State != operation.Named:
-		case k == 0 && len(r.Calls) == 1:
-			return o.find(c.Name).label // which is not to be appended to
-		default:
-			labels = append(labels, o.find(c.Name).label...)
-		}
+	for _, r := range in.rulings {
+		labels = append(labels, r.label...)
 	}
 	return labels
 }
