@@ -19,7 +19,7 @@ type Config struct {
 	Listeners   []ListenerConfig           `yaml:"listeners" required:"true" min:"1" doc:"Addresses that clients connect to."`
 	Routes      []RouteConfig              `yaml:"routes" required:"true" min:"1" doc:"Which hosts and paths go to which upstream, under which policies."`
 	Upstreams   map[string]upstream.Config `yaml:"upstreams" required:"true" min:"1" doc:"The applications behind the gateway, by name."`
-	PolicyFiles []string                   `yaml:"policy_files" doc:"Files (or patterns such as policies/*.yaml, relative to this file) that hold further policies."`
+	PolicyFiles []string                   `yaml:"policy_files" doc:"Files (or patterns such as policies/*.yaml, relative to this file) that hold further policies. Those that end in _test.yaml are tests, and not read."`
 	Policies    map[string]policy.Config   `yaml:"policies" doc:"Policies by name; routes list the names."`
 	TLS         tlsmgr.Config              `yaml:"tls" doc:"Where certificates are kept."`
 	Admin       AdminConfig                `yaml:"admin" doc:"Health and metrics."`

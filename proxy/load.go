@@ -79,6 +79,7 @@ func (l *loader) policyFiles(cfg *Config, dir string) {
 			pattern = filepath.Join(dir, pattern)
 		}
 		files, err := filepath.Glob(pattern)
+		files = slices.DeleteFunc(files, isPolicyTest)
 		if err != nil || len(files) == 0 {
 			l.errs = append(l.errs, l.main.Errorf(path, "%q names no file, want a file or a pattern such as policies/*.yaml", cfg.PolicyFiles[i]))
 			continue
@@ -88,6 +89,9 @@ func (l *loader) policyFiles(cfg *Config, dir string) {
 		}
 	}
 }
+
+// isPolicyTest tells the tests of policies, which may lie beside them.
+func isPolicyTest(file string) bool { return strings.HasSuffix(file, "_test.yaml") }
 
 func (l *loader) policyFile(cfg *Config, path, file string) {
 	data, err := os.ReadFile(file)

@@ -65,11 +65,12 @@ func TestLoadTakesPolicyFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"gateway.yaml":         change(t, "policies: [own]", "policies: [own, browsers, sizes]") + "policy_files: [policies/*.yaml, " + filepath.Join(dir, "sizes.yml") + "]\n",
-		"policies/one.yaml":    `{version: 1, policies: {browsers: {origin: {allow: ["https://app.example.com"]}}}}`,
-		"policies/two.yaml":    `{version: 1, policies: {unused: {client: {max_frame: 1KiB}}}}`,
-		"policies/ignored.txt": "not read",
-		"sizes.yml":            `{version: 1, policies: {sizes: {upstream: {max_message: 2MiB}}}}`,
+		"gateway.yaml":           change(t, "policies: [own]", "policies: [own, browsers, sizes]") + "policy_files: [policies/*.yaml, " + filepath.Join(dir, "sizes.yml") + "]\n",
+		"policies/one.yaml":      `{version: 1, policies: {browsers: {origin: {allow: ["https://app.example.com"]}}}}`,
+		"policies/two.yaml":      `{version: 1, policies: {unused: {client: {max_frame: 1KiB}}}}`,
+		"policies/ignored.txt":   "not read",
+		"policies/one_test.yaml": "a test of policies, not read",
+		"sizes.yml":              `{version: 1, policies: {sizes: {upstream: {max_message: 2MiB}}}}`,
 	} {
 		file := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {

@@ -1,31 +1,49 @@
 package main_test
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"strings"
 	"testing"
 
+	"github.com/framegate/framegate/internal/wstest"
 	"github.com/framegate/framegate/proxy"
 )
 
 // noEnvironment makes the examples show their defaults.
 func noEnvironment(string) (string, bool) { return "", false }
 
-// Every example, the annotated default and the configuration in the README load without a mistake or a warning.
-func TestExamples(t *testing.T) {
-	files, err := filepath.Glob("../../examples/*/gateway.yaml")
-	if err != nil || len(files) < 3 {
-		t.Fatalf("found %d examples, %v", len(files), err)
-	}
-	for _, entry := range must(os.ReadDir("../../examples")) {
-		if entry.IsDir() && !slices.Contains(files, filepath.Join("../../examples", entry.Name(), "gateway.yaml")) {
-			t.Errorf("examples/%s has no gateway.yaml", entry.Name())
+// examples lists the configurations of all examples, one in each folder that
+// holds no others.
+func examples(t *testing.T) (files []string) {
+	t.Helper()
+	for _, root := range []string{"../../examples", "../../examples/policies"} {
+		for _, entry := range must(os.ReadDir(root)) {
+			if !entry.IsDir() || entry.Name() == "policies" {
+				continue
+			}
+			file := filepath.Join(root, entry.Name(), "gateway.yaml")
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("an example without its configuration: %v", err)
+			}
+			files = append(files, file)
 		}
 	}
-	files = append(files, "../../gateway.yaml", readmeConfiguration(t))
-	for _, file := range files {
+	return files
+}
+
+// Every example, the annotated default and the configuration in the README load without a mistake or a warning.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	files := examples(t)
+	if len(files) < 8 {
+		t.Fatalf("found %d examples", len(files))
+	}
+	for _, file := range append(files, "../../gateway.yaml", readmeConfiguration(t)) {
 		loaded, err := proxy.Load(file, noEnvironment)
 		if err != nil {
 			t.Error(err)
@@ -34,6 +52,40 @@ func TestExamples(t *testing.T) {
 		for _, w := range loaded.Warnings {
 			t.Errorf("warning: %v", w)
 		}
+	}
+}
+
+// The tests of each example of policies pass, and every rule refuses in one of them. They run as a user runs them, in the example's folder.
+func TestExamplePolicies(t *testing.T) {
+	t.Parallel()
+	binary := wstest.Build(t)
+	list := must(filepath.Abs("../../examples/README.md"))
+	readme := string(must(os.ReadFile(list)))
+	for _, file := range examples(t) {
+		dir := filepath.Dir(must(filepath.Abs(file)))
+		name := must(filepath.Rel(filepath.Dir(list), dir))
+		if !strings.Contains(readme, "| `"+name+"` |") {
+			t.Errorf("examples/README.md does not list %s", name)
+		}
+		if filepath.Dir(name) != "policies" {
+			continue
+		}
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(binary, "policy", "test", "--output", "json")
+			cmd.Dir = dir
+			out, err := cmd.Output()
+			var got struct {
+				Passed, Failed int
+				Untested       []string
+			}
+			if err := errors.Join(err, json.Unmarshal(out, &got)); err != nil {
+				t.Fatalf("framegate policy test: %v\n%s", err, out)
+			}
+			if got.Passed < 5 || got.Failed > 0 || len(got.Untested) > 0 {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
 
