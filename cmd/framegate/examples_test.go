@@ -17,8 +17,8 @@ import (
 // noEnvironment makes the examples show their defaults.
 func noEnvironment(string) (string, bool) { return "", false }
 
-// examples lists the configurations of all examples, one in each folder that
-// holds no others.
+// examples lists the configurations of all examples; the folder policies holds
+// more of them.
 func examples(t *testing.T) (files []string) {
 	t.Helper()
 	for _, root := range []string{"../../examples", "../../examples/policies"} {
