@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/policy/jwt"
 )
 
@@ -77,14 +78,37 @@ func compileJWT(p place, c *Config, report Report) []rule {
 
 // issuer compiles an issuer with its keys.
 func (p place) issuer(c jwt.IssuerConfig, report Report) *jwt.Issuer {
-	if p.env.Keys == nil {
-		return c.Compile(c.StaticKeys(p.file, report), report)
+	var keys jwt.Keys
+	var err error
+	switch {
+	case p.env.Keys != nil:
+		keys, err = p.env.Keys(c)
+	case c.JWKSURL != "":
+		keys, err = p.fetched(c, report)
+	default:
+		keys = c.StaticKeys(p.file, report)
 	}
-	keys, err := p.env.Keys(c)
 	if err != nil {
 		report("", "%v", err)
 	}
 	return c.Compile(keys, report)
+}
+
+// fetched returns the keys of an issuer that publishes them; none, if nothing is to be fetched.
+func (p place) fetched(c jwt.IssuerConfig, report Report) (jwt.Keys, error) {
+	source := jwks.Config{URL: c.JWKSURL, DangerouslyAllowHTTP: c.DangerouslyAllowHTTP}
+	if c.JWKSCA != "" {
+		source.CAFile = p.env.Path(p.policy, c.JWKSCA)
+	}
+	ok := true
+	source.Validate(func(path, format string, args ...any) {
+		ok = false
+		report(path, format, args...)
+	})
+	if !ok || p.env.Fetched == nil {
+		return nil, nil
+	}
+	return p.env.Fetched(source)
 }
 
 // compileHeaders compiles claims_to_headers, in a constant order.

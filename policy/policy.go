@@ -13,7 +13,9 @@ import (
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy/forward"
+	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/policy/jwt"
+	"github.com/framegate/framegate/policy/message"
 	"github.com/framegate/framegate/ratelimit"
 )
 
@@ -52,6 +54,8 @@ type Env struct {
 	Path func(policy, path string) string
 	// Service, where not nil, answers instead of the services of forward_auth: in a test.
 	Service http.RoundTripper
+	// Fetched returns the keys that an issuer publishes at a URL. Nil where nothing is to be fetched, to check a configuration.
+	Fetched func(c jwks.Config) (jwt.Keys, error)
 	// Limits keeps what limits count.
 	Limits ratelimit.Store
 }
@@ -121,6 +125,7 @@ type compiled struct {
 	rules            []rule
 	client, upstream *ShapeConfig
 	rates            [2][]MessageRate // of the client, of the upstream
+	content          [2]message.Part
 }
 
 // Compile makes the section policies, and reports every mistake in it, used by a route or not. Paths are relative to that section, for example
@@ -164,6 +169,10 @@ func (p *compiled) compile(at place, c *Config, report Report) {
 		c.Client.compileRates(at.policy, "client", c.Mode == shadow, report),
 		c.Upstream.compileRates(at.policy, "upstream", c.Mode == shadow, report),
 	}
+	p.content = [2]message.Part{c.Client.compileContent(at, "client", report), c.Upstream.compileContent(at, "upstream", report)}
+	for side := range p.content {
+		p.content[side].Policy, p.content[side].Shadow = at.policy, c.Mode == shadow
+	}
 }
 
 // Policy is what holds for one route: all of its policies together. Every one of them must admit a request, and of each limit the strictest
@@ -173,6 +182,8 @@ type Policy struct {
 	managed          []string
 	client, upstream Shape
 	rates            [2][]MessageRate
+	content          [2]*message.Inspector
+	contentRules     [2][]Rule
 }
 
 // Route makes the policy of one route from the names in its key policies; without names the defaults hold. It reports names that are unknown or
@@ -206,6 +217,17 @@ func (s *Set) Route(names []string, report Report) *Policy {
 		}
 	}
 	slices.SortStableFunc(p.rules, func(a, b rule) int { return cmp.Compare(a.check, b.check) })
+	for side := range p.content {
+		var parts []message.Part
+		for _, name := range names {
+			part := s.policies[name].content[side]
+			parts = append(parts, part)
+			for _, rule := range part.Inspector.Rules() {
+				p.contentRules[side] = append(p.contentRules[side], Rule{name, rule, part.Shadow})
+			}
+		}
+		p.content[side] = message.Join(parts...)
+	}
 	p.client, p.upstream = combine(client), combine(upstream)
 	if !p.client.anyType() || !p.upstream.anyType() {
 		report("policies", "these policies together let no message type pass, want one that all of their lists of types have")
@@ -243,6 +265,22 @@ func (p *Policy) Rates(fromClient bool) []MessageRate {
 		return p.rates[0]
 	}
 	return p.rates[1]
+}
+
+// Content returns what looks into the messages of clients, or else of upstream servers; nil where nothing does.
+func (p *Policy) Content(fromClient bool) *message.Inspector {
+	if fromClient {
+		return p.content[0]
+	}
+	return p.content[1]
+}
+
+// ContentRules lists the rules of Content, which names them POLICY/NAME.
+func (p *Policy) ContentRules(fromClient bool) []Rule {
+	if fromClient {
+		return p.contentRules[0]
+	}
+	return p.contentRules[1]
 }
 
 // Shape returns the limits for messages of clients, or else of upstream servers.

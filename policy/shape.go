@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy/message"
 )
 
 // The limits that hold where no policy of a route names others.
@@ -23,6 +24,7 @@ type ShapeConfig struct {
 	MaxFrame     strictyaml.Size  `yaml:"max_frame" doc:"The largest payload of one frame, as it travels (perhaps compressed). A larger one ends the connection with code 1009. Default: 1MiB, or max_message if that is larger."`
 	MaxMessage   strictyaml.Size  `yaml:"max_message" doc:"The largest message, all of its fragments together. A larger one ends the connection with code 1009. Default: 1MiB."`
 	MaxFragments int              `yaml:"max_fragments" min:"1" doc:"The largest number of frames in one message, empty ones included. More end the connection with code 1009. Default: 1024."`
+	Content      message.Config   `yaml:",inline"`
 	Types        []string         `yaml:"types" enum:"text,binary" doc:"The message types that may pass. Another one ends the connection with code 1003. Default: text and binary."`
 }
 
@@ -59,6 +61,15 @@ func (c *ShapeConfig) validate(side string, report Report) {
 			report(indexed(side+".types", i), "unknown message type %q, want text or binary", name)
 		}
 	}
+}
+
+// compileContent makes the rules of one side about the content of messages; side is its key. The section may be nil.
+func (c *ShapeConfig) compileContent(at place, side string, report Report) message.Part {
+	if c == nil {
+		return message.Part{}
+	}
+	in := func(path, format string, args ...any) { report(strictyaml.Join(side, path), format, args...) }
+	return message.Part{Inspector: c.Content.Compile(in, at.file)}
 }
 
 // combine takes the strictest of each limit over valid sections, of which any may be nil, and the default where none names it.

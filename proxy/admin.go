@@ -37,6 +37,10 @@ func newAdmin(s *Server, address string) (*admin, error) {
 			answer(w, http.StatusServiceUnavailable, "draining")
 			return
 		}
+		if !s.keys.ready() {
+			answer(w, http.StatusServiceUnavailable, "no keys of a token issuer")
+			return
+		}
 		answer(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))

@@ -10,9 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/policy/jwks"
+	"github.com/framegate/framegate/policy/jwt"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/ratelimit"
 )
@@ -27,6 +30,28 @@ const maxLimitKeys = 100_000
 type shared struct {
 	policies *policy.Env
 	memory   *relay.Memory // for messages that are gathered or delayed
+}
+
+// keySets are the sources from which the policies of a configuration have the
+// keys of token issuers.
+type keySets struct {
+	cache *jwks.Cache
+	live  []*jwks.Source
+}
+
+// source implements policy.Env.Fetched.
+func (k *keySets) source(c jwks.Config) (jwt.Keys, error) {
+	s, err := k.cache.Source(c)
+	if err != nil {
+		return nil, err
+	}
+	k.live = append(k.live, s)
+	return s, nil
+}
+
+// ready reports whether all of them have keys.
+func (k *keySets) ready() bool {
+	return !slices.ContainsFunc(k.live, func(s *jwks.Source) bool { return !s.Ready() })
 }
 
 // shared makes it anew, for a configuration that nothing runs on yet.

@@ -11,9 +11,10 @@ import (
 // messageRules are the rules of a route about what one side sends. Their places
 // are the numbers by which the relay knows them.
 type messageRules struct {
-	names  []policy.Rule
-	rates  []policy.MessageRate // the first of them
-	meters []map[string]prometheus.Counter
+	names   []policy.Rule
+	rates   []policy.MessageRate // the first of them
+	numbers map[string]uint16    // of those about content, by POLICY/RULE
+	meters  []map[string]prometheus.Counter
 }
 
 // compileRules numbers the rules of both sides and puts their rates into l.
@@ -25,6 +26,12 @@ func compileRules(p *policy.Policy, l *relay.Limits) (all [2]messageRules) {
 			rate := compileRate(&r.rates[i], uint16(i))
 			l.From[side].Rates = append(l.From[side].Rates, rate)
 			r.names = append(r.names, r.rates[i].Rule)
+		}
+		r.numbers = map[string]uint16{}
+		for _, rule := range p.ContentRules(relay.Side(side) == relay.Client) {
+			r.numbers[rule.Policy+"/"+rule.Name] = uint16(len(r.names))
+			rule.Name = relay.Side(side).String() + "." + rule.Name
+			r.names = append(r.names, rule)
 		}
 	}
 	return all
@@ -42,12 +49,20 @@ func compileRate(m *policy.MessageRate, number uint16) relay.Rate {
 	}
 }
 
-// prepare makes the series of the rules.
+// prepare makes the series of the rules, of each what it may do: a rate one
+// thing, a rule about content several.
 func (r *messageRules) prepare(m *metrics, route string, from relay.Side, rates []relay.Rate) {
 	for i, name := range r.names {
-		hit := relay.Hit{Action: rates[i].Action, Shadow: name.Shadow}
-		outcome := outcomeOf(hit)
-		r.meters = append(r.meters, map[string]prometheus.Counter{outcome: m.hits.WithLabelValues(route, from.String(), name.Policy, name.Name, outcome)})
+		meters := map[string]prometheus.Counter{}
+		actions := []relay.Action{relay.ActClose, relay.ActDrop, relay.ActReply}
+		if i < len(rates) {
+			actions = []relay.Action{rates[i].Action}
+		}
+		for _, action := range actions {
+			outcome := outcomeOf(relay.Hit{Action: action, Shadow: name.Shadow})
+			meters[outcome] = m.hits.WithLabelValues(route, from.String(), name.Policy, name.Name, outcome)
+		}
+		r.meters = append(r.meters, meters)
 	}
 }
 

@@ -118,3 +118,52 @@ func TestLimitOverConnections(t *testing.T) {
 	name := "framegate_message_rules_total{from=client,outcome=drop,policy=rated,route=app,rule=client.bytes.per_ip}"
 	waitFor(t, name, func() bool { return g.metrics.series(t)[name] == 2 })
 }
+
+// Rules about content see whole messages, in both directions: what they refuse goes no further, all else arrives as it was sent.
+func TestContentRules(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	for i, driver := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			g := ratedGateway(t, up, driver, "enforce", `{json: strict, operations: {from: {json: /type}, deny: [admin*], on_match: drop}, deny: [{name: secret, pattern: 'pass\s*word', on_match: {reply: no}}]}`)
+			c, u := g.open(t, up, fmt.Sprint("/content/", i))
+			whole := wstest.ClientFrame(0x81, []byte(`{"type":"chat"}`))
+			parts := [][]byte{wstest.ClientFrame(0x01, []byte(`{"ty`)), wstest.ClientFrame(0x00, nil), wstest.ClientFrame(0x80, []byte(`pe":"chat"}`))}
+			c.Send(whole, wstest.ClientFrame(0x81, []byte(`{"type":"admin.kick"}`)))
+			c.Send(parts...)
+			for _, want := range []string{`{"type":"chat"}`, `{"ty`, ``, `pe":"chat"}`} {
+				if f := c.Frame(); string(f.Payload) != want {
+					t.Fatalf("got %v, want %s", f, want)
+				}
+			}
+			c.Send(wstest.ClientFrame(0x81, []byte(`{"type":"chat","text":"my pass word"}`)))
+			c.ExpectFrame(0x81, []byte("no"))
+			wantUpstream(t, u, append([][]byte{whole}, parts...))
+			c.Send(wstest.ClientFrame(0x81, []byte(`{"type":"a","type":"admin"}`)))
+			if _, reason := c.ExpectClose(1008); reason == "" {
+				t.Error("a Close without a reason")
+			}
+			s := g.metrics.series(t)
+			for labels, want := range map[string]float64{
+				"outcome=drop,policy=rated,route=app,rule=client.operations":   1,
+				"outcome=reply,policy=rated,route=app,rule=client.secret": 1,
+				"outcome=close,policy=rated,route=app,rule=client.json":        1,
+			} {
+				if got := s["framegate_message_rules_total{from=client,"+labels+"}"]; got != want {
+					t.Errorf("%s is %v, want %v", labels, got, want)
+				}
+			}
+		})
+	}
+}
+
+// What a policy in shadow would refuse passes, and is counted.
+func TestContentRulesInShadow(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := ratedGateway(t, up, drivers[0], "shadow", "{json: strict}")
+	c, _ := g.open(t, up, "/shadow")
+	c.Send(wstest.ClientFrame(0x81, []byte("{")))
+	c.ExpectFrame(0x81, []byte("{"))
+	g.wantHits(t, "outcome=would_close,policy=rated,route=app,rule=client.json", 1)
+}

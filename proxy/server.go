@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/ratelimit"
 	"github.com/framegate/framegate/tlsmgr"
@@ -31,6 +32,7 @@ type Server struct {
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
 	shared      *shared
+	keys        keySets
 	waitlist    waitlist
 	driver      driver
 	leaving     atomic.Bool // not ready any more
@@ -43,6 +45,8 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}}
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
+	s.keys.cache = jwks.New(log, s.metrics.registry)
+	s.shared.policies.Fetched = s.keys.source
 	var mistakes []error
 	report := func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
@@ -90,6 +94,7 @@ func (s *Server) unbind() {
 	}
 	s.driver.close()
 	s.certs.Close()
+	s.keys.cache.Close()
 }
 
 // Start accepts connections.
@@ -102,6 +107,7 @@ func (s *Server) Start() {
 		l.start()
 		s.log.Info("listening", "address", l.ln.Addr().String(), "for", "clients", "tls", s.cfg.Listeners[i].TLS.Certificates)
 	}
+	s.keys.cache.Start(s.keys.live)
 	s.metrics.ready.Set(1)
 }
 
@@ -159,6 +165,7 @@ func (s *Server) Close() {
 	s.sessions.wait(context.Background())
 	s.driver.close()
 	s.site.Load().policies.Close()
+	s.keys.cache.Close()
 	if s.admin != nil {
 		s.admin.close()
 	}

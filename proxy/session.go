@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
 
@@ -44,8 +45,11 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 // grant is what the handshake has granted to a session, nil where that is
 // nothing.
 func (s *Server) grant(rt *route, a *policy.Admission, up *upgraded) *relay.Grant {
-	g := &relay.Grant{Deflate: up.agreement.Deflate, Buckets: rt.buckets(s.shared.policies.Limits, a)}
-	if !g.Deflate && g.Until.IsZero() && g.Buckets[relay.Client] == nil && g.Buckets[relay.Upstream] == nil {
+	g := &relay.Grant{
+		Deflate: up.agreement.Deflate, Until: a.End(), Buckets: rt.buckets(s.shared.policies.Limits, a),
+		Inspectors: rt.inspectors(a, up.agreement.Subprotocol),
+	}
+	if reflect.ValueOf(*g).IsZero() {
 		return nil
 	}
 	return g

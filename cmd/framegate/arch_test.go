@@ -35,7 +35,7 @@ func archImports() map[string][]string {
 		"cmd/framegate/demo":       {},
 		"cmd/framegate/policytest": {"policy", "policy/jwt", "proxy"},
 		"proxy": {
-			"policy", "policy/jwks", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake", "proxy/reactor", "proxy/relay", "proxy/stream", "proxy/upstream",
+			"policy", "policy/jwks", "policy/jwt", "policy/message", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake", "proxy/reactor", "proxy/relay", "proxy/stream", "proxy/upstream",
 		},
 		"proxy/reactor":    {"proxy/frame", "proxy/relay"},
 		"proxy/stream":     {"proxy/frame", "proxy/relay"},

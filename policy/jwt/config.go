@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -25,18 +24,19 @@ var standardAlgorithms = []algorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS
 // IssuerConfig says whose tokens are admitted. Exactly one of JWKSURL, JWKSFile, PEM and Secret says with which keys they are verified. What is
 // absent is zero.
 type IssuerConfig struct {
-	Issuer      string               `yaml:"issuer" doc:"What the claim iss must be, exactly."`
-	Audience    Texts                `yaml:"audience" doc:"What the claim aud must be or hold: one of these."`
-	Algorithms  []string             `yaml:"algorithms" enum:"ES256,ES384,ES512,EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,HS256,HS384,HS512" min:"1" doc:"The algorithms that tokens may be signed with. HS256, HS384 and HS512 go with a secret, the others with public keys. Default: ES256, EdDSA, RS256 and PS256; with a secret HS256."`
-	Type        string               `yaml:"typ" doc:"What the header's typ must be, such as at+jwt. Default: anything."`
-	Leeway      *strictyaml.Duration `yaml:"leeway" min:"0" max:"60s" doc:"How far the clocks of issuer and gateway may be apart, when exp, nbf and iat are compared with now. Default: 30s."`
-	MaxLifetime strictyaml.Duration  `yaml:"max_lifetime" doc:"The longest time from iat (or, without one, from now) to exp. A token that is meant to live longer is refused. Default: 24h."`
-	Require     map[string]Texts     `yaml:"require" doc:"Claims that a token must have, each with a value or a list of values of which it must have one. A claim that is a list must hold one of them. Of scope, a list of names between spaces, it must hold all."`
-	JWKSURL     string               `yaml:"jwks_url" doc:"Where the issuer publishes its keys, an https URL."`
-	JWKSFile    string               `yaml:"jwks_file" doc:"A file with the issuer's keys, a JSON Web Key Set."`
-	JWKSCA      string               `yaml:"jwks_ca" doc:"A file with the certificate authorities that the server of jwks_url is verified with, PEM. Default: the system's."`
-	PEM         string               `yaml:"pem" doc:"A file with the issuer's public keys or certificates, PEM. At most 8."`
-	Secret      string               `yaml:"secret" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
+	Issuer               string               `yaml:"issuer" doc:"What the claim iss must be, exactly."`
+	Audience             Texts                `yaml:"audience" doc:"What the claim aud must be or hold: one of these."`
+	Algorithms           []string             `yaml:"algorithms" enum:"ES256,ES384,ES512,EdDSA,RS256,RS384,RS512,PS256,PS384,PS512,HS256,HS384,HS512" min:"1" doc:"The algorithms that tokens may be signed with. HS256, HS384 and HS512 go with a secret, the others with public keys. Default: ES256, EdDSA, RS256 and PS256; with a secret HS256."`
+	Type                 string               `yaml:"typ" doc:"What the header's typ must be, such as at+jwt. Default: anything."`
+	Leeway               *strictyaml.Duration `yaml:"leeway" min:"0" max:"60s" doc:"How far the clocks of issuer and gateway may be apart, when exp, nbf and iat are compared with now. Default: 30s."`
+	MaxLifetime          strictyaml.Duration  `yaml:"max_lifetime" doc:"The longest time from iat (or, without one, from now) to exp. A token that is meant to live longer is refused. Default: 24h."`
+	Require              map[string]Texts     `yaml:"require" doc:"Claims that a token must have, each with a value or a list of values of which it must have one. A claim that is a list must hold one of them. Of scope, a list of names between spaces, it must hold all."`
+	JWKSURL              string               `yaml:"jwks_url" doc:"Where the issuer publishes its keys, an https URL."`
+	JWKSFile             string               `yaml:"jwks_file" doc:"A file with the issuer's keys, a JSON Web Key Set."`
+	JWKSCA               string               `yaml:"jwks_ca" doc:"A file with the certificate authorities that the server of jwks_url is verified with, PEM. Default: the system's."`
+	DangerouslyAllowHTTP bool                 `yaml:"dangerously_allow_http" doc:"Lets jwks_url be plain http to a loopback address: whatever else runs on this host can then forge tokens."`
+	PEM                  string               `yaml:"pem" doc:"A file with the issuer's public keys or certificates, PEM. At most 8."`
+	Secret               string               `yaml:"secret" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
 }
 
 // Texts is one text or a list of them.
@@ -168,15 +168,7 @@ func (c IssuerConfig) checkSource(report Report) string {
 	if c.JWKSCA != "" && c.JWKSURL == "" {
 		report("jwks_ca", "jwks_ca without jwks_url, which is what it is for")
 	}
-	if c.JWKSURL != "" && !isHTTPS(c.JWKSURL) {
-		report("jwks_url", "jwks_url is no URL to fetch keys from, want https://HOST/PATH without user name and fragment")
-	}
 	return names[0]
-}
-
-func isHTTPS(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.Fragment == "" && u.Opaque == ""
 }
 
 // compileAlgorithms returns the algorithms that tokens may have, and checks that they go with the source of the keys.

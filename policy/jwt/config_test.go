@@ -41,13 +41,6 @@ func TestCompileMistakes(t *testing.T) {
 		{"no keys", func(c *IssuerConfig) { c.JWKSURL = "" }, ": no keys, want one of jwks_url, jwks_file, pem and secret"},
 		{"two sources", func(c *IssuerConfig) { c.PEM = "a.pem" }, "pem: pem beside jwks_url"},
 		{"secret beside public keys", func(c *IssuerConfig) { c.Secret = secret }, "secret: secret beside jwks_url"},
-		{"C-11 http", func(c *IssuerConfig) { c.JWKSURL = "http://id.example.com/keys" }, "jwks_url: jwks_url is no URL"},
-		{"no URL", func(c *IssuerConfig) { c.JWKSURL = "id.example.com/keys" }, "jwks_url: "},
-		{"no host", func(c *IssuerConfig) { c.JWKSURL = "https:///keys" }, "jwks_url: "},
-		{"only a port", func(c *IssuerConfig) { c.JWKSURL = "https://:443/keys" }, "jwks_url: "},
-		{"a password", func(c *IssuerConfig) { c.JWKSURL = "https://a:b@id.example.com/keys" }, "jwks_url: "},
-		{"a fragment", func(c *IssuerConfig) { c.JWKSURL = "https://id.example.com/keys#a" }, "jwks_url: "},
-		{"control characters", func(c *IssuerConfig) { c.JWKSURL = "https://id.example.com/\n" }, "jwks_url: "},
 		{"an own authority", func(c *IssuerConfig) { c.JWKSCA = "ca.pem" }, ""},
 		{"an authority of nothing", func(c *IssuerConfig) { c.JWKSURL, c.PEM, c.JWKSCA = "", "a.pem", "ca.pem" }, "jwks_ca: jwks_ca without jwks_url"},
 
