@@ -21,7 +21,7 @@ type Bucket struct {
 	rate    Rate
 }
 
-// NewBucket makes a full bucket. One of a Rate that is no limit (zero, negative, not a number, over MaxEvents) admits nothing.
+// NewBucket makes a full bucket. One of a Rate that is no limit (zero, negative, not a number, over MaxBytes) admits nothing.
 func NewBucket(r Rate) *Bucket {
 	if !r.valid() {
 		r = Rate{}

@@ -66,7 +66,7 @@ func TestBucket(t *testing.T) {
 
 // A limit of 0, or what is no number, is never "unlimited".
 func TestBucketOfNoLimitAdmitsNothing(t *testing.T) {
-	for _, r := range []Rate{{}, {0, 5}, {5, 0}, {-1, 5}, {5, -1}, {math.NaN(), 5}, {math.Inf(1), 5}, {math.MaxFloat64, 5}, {MaxEvents + 1, 5}, {5, MaxEvents + 1}} {
+	for _, r := range []Rate{{}, {0, 5}, {5, 0}, {-1, 5}, {5, -1}, {math.NaN(), 5}, {math.Inf(1), 5}, {math.MaxFloat64, 5}, {MaxBytes + 1, 5}, {5, MaxBytes + 1}} {
 		b := NewBucket(r)
 		for _, at := range []time.Duration{0, time.Second, 1000 * time.Hour} {
 			if b.Allow(epoch.Add(at)) || b.AllowN(epoch.Add(at), 2) {

@@ -9,7 +9,7 @@ import (
 // ByteRate is a Rate of bytes. The zero ByteRate admits nothing.
 type ByteRate struct {
 	PerSecond float64 // bytes, more than 0
-	Burst     int     // bytes, at least 1, at most MaxEvents
+	Burst     int     // bytes, at least 1, at most MaxBytes
 }
 
 // byteNotation is the notation of a ByteRate.
@@ -17,6 +17,7 @@ func byteNotation() notation {
 	return notation{
 		noun:   "number of bytes",
 		wanted: `a rate such as "256KiB/s" or "256KiB/s burst 1MiB"`,
+		max:    MaxBytes,
 		parse:  parseBytes,
 		format: func(n int64) string { return strictyaml.Size(n).String() },
 	}
@@ -25,7 +26,7 @@ func byteNotation() notation {
 // Rate returns r with a byte as the event.
 func (r ByteRate) Rate() Rate { return Rate(r) }
 
-// UnmarshalText reads "256KiB/s", "256KiB/s burst 1MiB" or "10MB/m": sizes from 1B to 1GB and the units s, m and h. Without a burst it is what
+// UnmarshalText reads "256KiB/s", "256KiB/s burst 1MiB" or "10MB/m": sizes from 1B to 64GiB and the units s, m and h. Without a burst it is what
 // the rate allows in one second, rounded up. r is unchanged if there is an error.
 func (r *ByteRate) UnmarshalText(text []byte) error {
 	parsed, err := byteNotation().read(string(text))
@@ -61,7 +62,7 @@ func (ByteRate) JSONSchema() map[string]any {
 	}
 }
 
-// parseBytes reads a size from 1B to 1GB; problem says what is wrong with it.
+// parseBytes reads a size from 1B to 64GiB; problem says what is wrong with it.
 func parseBytes(text string) (n int, problem string) {
 	if text == "" {
 		return 0, "missing"
@@ -70,8 +71,8 @@ func parseBytes(text string) (n int, problem string) {
 	switch {
 	case err != nil:
 		return 0, "is no size above 0 with its unit, such as 512B, 64KiB or 1MiB"
-	case size > MaxEvents:
-		return 0, "is over " + strictyaml.Size(MaxEvents).String()
+	case size > MaxBytes:
+		return 0, "is over " + strictyaml.Size(MaxBytes).String()
 	}
 	return int(size), ""
 }

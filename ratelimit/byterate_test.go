@@ -26,6 +26,7 @@ func TestByteRateUnmarshalText(t *testing.T) {
 		"10MiB/m":             {10 * (1 << 20) / 60.0, 174763},
 		"10MB/m burst 1B":     {1e7 / 60.0, 1},
 		"1GB/s burst 1GB":     {1e9, 1e9},
+		"4GiB/s burst 4GiB":   {4 << 30, 4 << 30},
 		"1000MB/s":            {1e9, 1e9},
 		"1GB/h":               {1e9 / 3600.0, 277778},
 		"1500B/s burst 64KB":  {1500, 64000},
@@ -57,15 +58,15 @@ func TestByteRateUnmarshalTextRefuses(t *testing.T) {
 		"64 KiB/s":              "number of bytes " + noSize,
 		"64Kibit/s":             "number of bytes " + noSize,
 		"99999999999999999GB/s": "number of bytes " + noSize,
-		"1GiB/s":                "number of bytes is over 1GB",
-		"1000000001B/s":         "number of bytes is over 1GB",
+		"65GiB/s":               "number of bytes is over 64GiB",
+		"68719476737B/s":        "number of bytes is over 64GiB",
 		"64KiB/":                `unknown unit ""`,
 		"64KiB/d":               `unknown unit "d"`,
 		"64KiB/s burst":         `unknown unit "s burst"`,
 		"64KiB/s burst ":        "burst missing",
 		"64KiB/s burst 100":     "burst " + noSize,
 		"64KiB/s burst 0B":      "burst " + noSize,
-		"64KiB/s burst 2GB":     "burst is over 1GB",
+		"64KiB/s burst 65GiB":   "burst is over 64GiB",
 		"64KiB/s burst 1MiB/s":  "burst " + noSize,
 	} {
 		got := ByteRate{7, 7}
@@ -91,7 +92,7 @@ func TestByteRateMarshalText(t *testing.T) {
 			t.Errorf("%+v: %q, %q, %v, want %q", r, text, r, err, want)
 		}
 	}
-	for _, r := range []ByteRate{{}, {1, 0}, {math.Pi, 4}, {math.NaN(), 1}, {2e9, 1}} {
+	for _, r := range []ByteRate{{}, {1, 0}, {math.Pi, 4}, {math.NaN(), 1}, {70e9, 1}} {
 		if text, err := r.MarshalText(); err == nil || !strings.Contains(err.Error(), "wanted a rate such as") {
 			t.Errorf("%+v: %q, %v, want an error", r, text, err)
 		}

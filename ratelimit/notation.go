@@ -8,9 +8,10 @@ import (
 
 // A notation is how a rate of something is written: an amount, a slash and a unit of time, and perhaps the word burst and another amount.
 type notation struct {
-	noun   string                          // what the amount before the slash is called in errors
-	wanted string                          // the form, in errors
-	parse  func(text string) (int, string) // an amount from 1 to MaxEvents, or what is wrong with the text
+	noun   string // what the amount before the slash is called in errors
+	wanted string // the form, in errors
+	max    int64
+	parse  func(text string) (int, string) // an amount from 1 to max, or what is wrong with the text
 	format func(amount int64) string       // what parse reads
 }
 
@@ -19,6 +20,7 @@ func events() notation {
 	return notation{
 		noun:   "number of events",
 		wanted: `a rate such as "50/s", "50/s burst 100" or "10/m burst 5"`,
+		max:    MaxEvents,
 		parse:  parseCount,
 		format: func(n int64) string { return fmt.Sprint(n) },
 	}
@@ -68,10 +70,10 @@ func (f notation) read(text string) (Rate, error) {
 }
 
 func (f notation) write(r Rate) ([]byte, error) {
-	if r.valid() {
+	if r.valid() && int64(r.Burst) <= f.max {
 		for _, u := range units() {
 			n := math.Round(r.PerSecond * u.seconds)
-			if n >= 1 && n <= MaxEvents && n/u.seconds == r.PerSecond {
+			if n >= 1 && n <= float64(f.max) && n/u.seconds == r.PerSecond {
 				return fmt.Appendf(nil, "%s/%s burst %s", f.format(int64(n)), u.name, f.format(int64(r.Burst))), nil
 			}
 		}

@@ -8,8 +8,11 @@ import (
 	"time"
 )
 
-// MaxEvents is the most events that a Rate may allow in its unit of time, and the largest burst. Of a ByteRate it is the most bytes.
-const MaxEvents = 1_000_000_000
+// MaxEvents is the most events that a Rate may allow in its unit of time, and the largest burst; MaxBytes is that of a ByteRate.
+const (
+	MaxEvents = 1_000_000_000
+	MaxBytes  = 64 << 30
+)
 
 // Rate is a number of events in a time, and how many may come at once. The zero Rate admits nothing.
 type Rate struct {
@@ -89,7 +92,7 @@ func (r Rate) timeFor(tokens float64) time.Duration {
 	return max(time.Duration(ns), 0)
 }
 
-// valid tells whether r can be a limit. It is false for NaN.
+// valid tells whether r can be a limit, of events or bytes. It is false for NaN.
 func (r Rate) valid() bool {
-	return r.PerSecond > 0 && r.PerSecond <= MaxEvents && r.Burst >= 1 && r.Burst <= MaxEvents
+	return r.PerSecond > 0 && r.PerSecond <= MaxBytes && r.Burst >= 1 && r.Burst <= MaxBytes
 }
