@@ -124,8 +124,8 @@ func (k *compiler) reaction(rule, path string, c Reaction) reaction {
 	switch {
 	case c.Reply != nil:
 		r.action, r.reply = Reply, []byte(*c.Reply)
-		if len(r.reply) > maxReply || !utf8.Valid(r.reply) {
-			k.fail(strictyaml.Key(path, "reply"), "the reply has %d bytes, want at most %d of valid UTF-8", len(r.reply), maxReply)
+		if len(r.reply) == 0 || len(r.reply) > maxReply || !utf8.Valid(r.reply) {
+			k.fail(strictyaml.Key(path, "reply"), "the reply has %d bytes, want 1 to %d of valid UTF-8", len(r.reply), maxReply)
 		}
 	case c.drop:
 		r.action = Drop

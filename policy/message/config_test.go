@@ -35,7 +35,7 @@ deny:
   - {name: one, pattern: a, binary: false, on_match: drop}
   - b
 conditions:
-  - {name: two, require: message.size < 5, on_match: {reply: ""}}
+  - {name: two, require: message.size < 5, on_match: {reply: "-"}}
   - 'true'
 `,
 		"json: strict",
@@ -106,7 +106,8 @@ func TestConfigMistakes(t *testing.T) {
 		"conditions: [message.sise > 5]":                                            "policy.yaml:1:14: conditions[0].require: line 1, column 8: undefined field 'sise'",
 		"conditions: [message.size]":                                                "policy.yaml:1:14: conditions[0].require: line 1, column 1: the whole is of type int, want bool",
 		"conditions: ['']":                                                          "policy.yaml:1:14: conditions[0].require: is empty",
-		"conditions: [{require: 'true', on_match: {reply: " + strings.Repeat("x", 4097) + "}}]": "policy.yaml:1:50: conditions[0].on_match.reply: the reply has 4097 bytes, want at most 4096 of valid UTF-8",
+		"conditions: [{require: 'true', on_match: {reply: " + strings.Repeat("x", 4097) + "}}]": "policy.yaml:1:50: conditions[0].on_match.reply: the reply has 4097 bytes, want 1 to 4096 of valid UTF-8",
+		"json: {on_match: {reply: ''}}": "policy.yaml:1:26: json.on_match.reply: the reply has 0 bytes, want 1 to 4096 of valid UTF-8",
 	} {
 		i, errs := load(section, f)
 		if i != nil {

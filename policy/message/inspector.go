@@ -17,6 +17,11 @@ type Session struct {
 	Route       string
 	Subprotocol string // agreed, empty if none
 
+	memory *memory // nil until something has to be remembered
+}
+
+// memory is what has to be known of the messages before.
+type memory struct {
 	of     *Inspector // whose limits these are
 	limits limiters
 	stream operation.Stream
@@ -44,6 +49,7 @@ type Verdict struct {
 type Inspector struct {
 	parts   []part
 	binary  bool // some part looks at binary messages
+	streams bool // some source depends on the messages before
 	sources []operation.Source
 	bounds  []operation.Bounds // of each source
 	limits  []*limit           // of all parts together
@@ -79,6 +85,8 @@ type refusal struct {
 type inspection struct {
 	*Inspector
 	session *Session
+	memory  *memory // of the session, or blank
+	blank   memory  // of sessions that need none, which stays as it is
 	message Message
 	now     time.Time
 	readers []*operation.Reader // of each source
@@ -116,9 +124,14 @@ func (i *Inspector) newInspection() any {
 
 func (in *inspection) begin(s *Session, m Message, now time.Time) {
 	in.session, in.message, in.now = s, m, now
-	if s.of != in.Inspector {
-		s.limits.follow(s.of, in.Inspector, now)
-		s.of = in.Inspector
+	if s.memory == nil && (in.streams || len(in.limits) > 0) {
+		s.memory = &memory{of: in.Inspector}
+	}
+	if in.memory = s.memory; in.memory == nil {
+		in.memory = &in.blank
+	} else if s.memory.of != in.Inspector {
+		s.memory.limits.follow(s.memory.of, in.Inspector, now)
+		s.memory.of = in.Inspector
 	}
 }
 
@@ -130,7 +143,7 @@ func (in *inspection) end() {
 			in.done[k] = false
 		}
 	}
-	in.session, in.message = nil, Message{}
+	in.session, in.memory, in.message = nil, nil, Message{}
 	clear(in.vars)
 	clear(in.fields)
 }
@@ -138,7 +151,7 @@ func (in *inspection) end() {
 // judge asks every policy in turn.
 func (in *inspection) judge() Verdict {
 	v := Verdict{Pass: true}
-	aligned := in.session.stream.Aligned()
+	aligned := in.memory.stream.Aligned()
 	for k := range in.parts {
 		p := &in.parts[k]
 		refused, ok := in.ask(p)
@@ -152,7 +165,7 @@ func (in *inspection) judge() Verdict {
 		default:
 			v.Pass, v.Rule, v.Action, v.Reply = false, refused.rule, refused.action, refused.reply
 			v.Reason, v.Detail, v.Operation = refused.reason, refused.detail, printable(refused.operation)
-			if !aligned || !in.session.stream.Aligned() {
+			if !aligned || !in.memory.stream.Aligned() {
 				v.Action, v.Reply = Close, nil // a stream of packets cannot miss a piece
 			}
 			return v
@@ -192,7 +205,7 @@ func (in *inspection) read(p *part) *operation.Reader {
 	r := in.readers[p.source]
 	if !in.done[p.source] {
 		in.done[p.source] = true
-		r.Read(in.message, &in.session.stream)
+		r.Read(in.message, &in.memory.stream)
 	}
 	return r
 }

@@ -97,6 +97,7 @@ func (i *Inspector) sourceOf(s operation.Source) int {
 			return k
 		}
 	}
+	i.streams = i.streams || s.Binary()
 	i.sources = append(i.sources, s)
 	i.bounds = append(i.bounds, operation.Bounds{Calls: 1, Depth: defaultMaxDepth})
 	return len(i.sources) - 1

@@ -31,7 +31,7 @@ func (l *limiters) at(now time.Time) time.Time {
 
 // checkLimits takes counts tokens from the limits of a policy if all of them have so many, and none otherwise.
 func (in *inspection) checkLimits(p *part, counts []int) (refusal, bool) {
-	state, o := &in.session.limits, p.operations
+	state, o := &in.memory.limits, p.operations
 	now := state.at(in.now)
 	for k, n := range counts {
 		if n > 0 && !hasTokens(state.limiter(in.Inspector, p.firstLimit+k), now, n) {
@@ -61,7 +61,7 @@ func (l *limiters) limiter(i *Inspector, k int) *rate.Limiter {
 func (l *limiters) follow(old, next *Inspector, now time.Time) {
 	before := l.all
 	l.all = nil
-	if old == nil || before == nil {
+	if before == nil {
 		return
 	}
 	l.all = make([]*rate.Limiter, len(next.limits))

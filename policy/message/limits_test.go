@@ -101,11 +101,21 @@ func TestLimitsOfConnections(t *testing.T) {
 	i := mustLoad(t, `operations: {from: jsonrpc, limits: {a: 1/s burst 1}}`, nil)
 	one, other := &Session{}, &Session{}
 	testSteps(t, i, one, []step{{0, `{"method":"b"}`, "pass other"}})
-	if one.limits.all != nil {
+	if one.memory.limits.all != nil {
 		t.Error("there is state for an operation without limit")
 	}
 	testSteps(t, i, one, []step{{0, `{"method":"a"}`, "pass a"}, {0, `{"method":"a"}`, "close operations.limits.a: operation rate exceeded (a)"}})
 	testSteps(t, i, other, []step{{0, `{"method":"a"}`, "pass a"}})
+}
+
+// What needs no memory has none.
+func TestNoMemory(t *testing.T) {
+	i := mustLoad(t, "{operations: {from: jsonrpc, allow: [a]}, json: strict, conditions: ['true']}", nil)
+	s := &Session{}
+	testSteps(t, i, s, []step{{0, `{"method":"a"}`, "pass a"}, {0, `{"method":"b"}`, "close operations: operation not allowed (b)"}})
+	if s.memory != nil {
+		t.Errorf("%+v is remembered", s.memory)
+	}
 }
 
 // A reload is no new burst, and the new numbers hold at once.
