@@ -41,7 +41,11 @@ func demoLine(msg string, f map[string]any) string {
 	case "opened":
 		return fmt.Sprintf("admitted  %v %v from %v", f["protocol"], f["path"], f["client"])
 	case "refused":
-		return fmt.Sprintf("refused   %v with %v: %v", f["client"], f["status"], f["reason"])
+		line := fmt.Sprintf("refused   %v %v from %v with %v: %v", f["protocol"], f["path"], f["client"], f["status"], f["reason"])
+		if rule, ok := f["rule"]; ok {
+			line += fmt.Sprintf(" (policy %v, rule %v)", f["policy"], rule)
+		}
+		return line
 	case "connection":
 		why := f["cause"]
 		if reason, ok := f["reason"]; ok {

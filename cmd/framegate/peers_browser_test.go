@@ -94,9 +94,12 @@ func TestDemoInChromium(t *testing.T) {
 	url := demo.WaitStdout(regexp.MustCompile(`https://localhost:[0-9]+`))[0]
 	browser := startPeer(t, "browser_demo.mjs", browserOptions{URL: url, Executable: chromium, Profile: t.TempDir()},
 		browserEnv(t, filepath.Join(storage, "internal", "root.crt"))...)
-	browser.verdict(6)
-	for _, code := range []string{"4321", "1011", "1009"} {
-		demo.WaitStdout(regexp.MustCompile(`(?m)^.*\b` + code + `\b.*$`))
+	browser.verdict(9)
+	for _, line := range []string{
+		`ended .* 4321 `, `ended .* 1011 `, `ended .* 1009 `, `refused .* /ws from .* 401: token required \(policy members, rule jwt\)`,
+		`refused .* /ws from .* 403: origin not allowed \(policy own-pages, rule origin\)`,
+	} {
+		demo.WaitStdout(regexp.MustCompile(line))
 	}
 	demo.Stop()
 }

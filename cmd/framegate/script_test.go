@@ -3,8 +3,10 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"flag"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +55,7 @@ func TestScript(t *testing.T) {
 			"await":    inWorld((*world).await),
 			"signal":   inWorld((*world).signal),
 			"ended":    inWorld((*world).ended),
+			"token":    inWorld((*world).signIn),
 			"open":     inWorld((*world).open),
 			"send":     inWorld((*world).send),
 			"closed":   inWorld((*world).closed),
@@ -66,6 +69,7 @@ type world struct {
 	gateway *wstest.Process
 	server  *wstest.Recorder
 	client  *wstest.Client
+	token   string // that handshakes carry
 }
 
 type worldKey struct{}
@@ -193,22 +197,44 @@ func (w *world) open(ts *testscript.TestScript, neg bool, args []string) {
 	request := wstest.HS0("/" + path).Without("Origin")
 	if scheme == "wss" {
 		request.With("Host", addr)
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(ts.ReadFile(args[2]))) {
-			ts.Fatalf("no certificate in %s", args[2])
-		}
-		w.client = wstest.DialTLS(w.tb, addr, &tls.Config{RootCAs: roots, ServerName: "localhost"})
+		w.client = wstest.DialTLS(w.tb, addr, trusting(ts, args[2]))
 	} else {
 		w.client = wstest.Dial(w.tb, addr)
 	}
 	if len(args) == 4 {
 		request.With("Origin", args[3])
 	}
+	if w.token != "" {
+		request.With("Authorization", "Bearer "+w.token)
+	}
 	w.client.Send(request.Bytes())
 	if args[0] == "101" {
 		w.client.Accepted(request)
 	} else if resp := w.client.Response(); strconv.Itoa(resp.Status) != args[0] {
 		ts.Fatalf("got %q, want %s", resp.Line, args[0])
+	}
+}
+
+// trusting is the configuration of a client that trusts the root in a file alone.
+func trusting(ts *testscript.TestScript, file string) *tls.Config {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(ts.ReadFile(file))) {
+		ts.Fatalf("no certificate in %s", file)
+	}
+	return &tls.Config{RootCAs: roots, ServerName: "localhost"}
+}
+
+// signIn is `token URL ROOT NAME`: it gets a token of the demo's application, which handshakes carry from now on.
+func (w *world) signIn(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "token URL ROOT NAME")
+	client := http.Client{Timeout: wstest.Patience, Transport: &http.Transport{TLSClientConfig: trusting(ts, args[1]), DisableKeepAlives: true}}
+	response, err := client.Post(args[0], "application/json", strings.NewReader(`{"name": "`+args[2]+`"}`))
+	ts.Check(err)
+	defer response.Body.Close()
+	var got struct{ Token string }
+	ts.Check(json.NewDecoder(response.Body).Decode(&got))
+	if w.token = got.Token; w.token == "" {
+		ts.Fatalf("no token")
 	}
 }
 

@@ -1,6 +1,7 @@
 // Package demo is the chat application behind `framegate demo`: one page and one WebSocket server, embedded in the
 // binary. It is an ordinary application that knows nothing of the gateway in front of it, and some of its commands
-// misbehave on purpose, so that a person can watch what the gateway makes of that.
+// misbehave on purpose, so that a person can watch what the gateway makes of that. It signs its visitors in with tokens,
+// but does not ask for them at its WebSocket: that is the gateway's part, which tells it whose they are (token.go).
 //
 // On its WebSocket, /ws, an application message is one JSON object (see request and event); anything else counts as
 // something said, so that every WebSocket client can take part.
@@ -22,6 +23,7 @@ const maxConnections = 256
 // App is one chat room with its page. Its methods may be called concurrently.
 type App struct {
 	log     *slog.Logger
+	signer  *signer
 	handler http.Handler
 	room    room
 	huge    []byte // what /huge sends, shared by all queues
@@ -37,11 +39,16 @@ type App struct {
 }
 
 // New makes an App that has no listener of its own: serve its Handler. It logs one line per connection to log, at
-// level debug, and never a name or a message.
-func New(log *slog.Logger) *App {
+// level debug, and never a name or a message. An error says that it has no key to sign with.
+func New(log *slog.Logger) (*App, error) {
+	signer, err := newSigner()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &App{
 		log:         log,
+		signer:      signer,
 		huge:        bytes.Repeat([]byte("x"), hugeSize),
 		ctx:         ctx,
 		cancel:      cancel,
@@ -49,14 +56,15 @@ func New(log *slog.Logger) *App {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", a.serveSocket)
+	mux.HandleFunc("POST /token", a.signIn)
 	for path, asset := range pageAssets() {
 		mux.Handle("GET "+path, asset)
 	}
 	a.handler = withPageHeaders(mux)
-	return a
+	return a, nil
 }
 
-// Handler serves the page at /, its assets beside it, and the WebSocket at /ws.
+// Handler serves the page at /, its assets beside it, tokens at /token, and the WebSocket at /ws.
 func (a *App) Handler() http.Handler { return a.handler }
 
 // Close ends every WebSocket connection with code 1001 and returns when the last one is gone. When ctx ends first, the

@@ -29,7 +29,10 @@ type site struct {
 
 func newSite(t *testing.T, log *slog.Logger) *site {
 	t.Helper()
-	app := New(log)
+	app, err := New(log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := httptest.NewServer(app.Handler())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -19,6 +20,9 @@ const (
 	// queueLength is how many messages may wait for one member before the application gives it up as too slow.
 	queueLength = 64
 
+	// subprotocol is what the page offers beside its token: a browser that offers anything wants one thing agreed to.
+	subprotocol = "demo.chat"
+
 	helloTimeout = 10 * time.Second // from the upgrade to the first message
 	writeTimeout = 5 * time.Second  // for one message
 )
@@ -26,6 +30,7 @@ const (
 // member is one WebSocket connection. Whoever has something for it puts that into queue or ending; only its write loop
 // writes to the connection.
 type member struct {
+	user   string // as the gateway tells it, "" without one
 	name   string // guarded by the room's lock, "" before it joined
 	queue  chan []byte
 	ending chan ending // holds the first ending, the later ones are dropped
@@ -68,7 +73,8 @@ func (a *App) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.exit(m)
 
-	conn, err := websocket.Accept(w, r, nil)
+	m.user = r.Header.Get(userHeader)
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
 	if err != nil {
 		a.log.Debug("chat handshake refused", "error", err)
 		return // Accept has answered
@@ -102,7 +108,7 @@ func (a *App) readLoop(ctx context.Context, conn *websocket.Conn, m *member) err
 		return err
 	}
 	first := parseRequest(kind, data)
-	a.room.join(m, first.Name)
+	a.room.join(m, cmp.Or(m.user, first.Name))
 	if first.Type != requestName {
 		a.handle(m, first)
 	}

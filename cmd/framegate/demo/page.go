@@ -5,17 +5,23 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
 //go:embed page/index.html page/style.css page/app.js page/connection.js page/codes.js page/icon.svg
 var pageFiles embed.FS
 
+// OtherHost is a second name of the demo, which is another site for a browser. Its page tries to open the WebSocket of
+// localhost: cross-site hijacking, which the gateway refuses.
+const OtherHost = "other.localhost"
+
 // contentSecurityPolicy lets the page load its own files and open its own WebSocket, and nothing else. In CSP 3 'self'
 // covers wss: on the page's own host and port.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
-	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'"
 
 // asset is one file of the page, ready to be served.
 type asset struct {
@@ -56,10 +62,19 @@ func (a asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func withPageHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", contentSecurityPolicy)
+		h.Set("Content-Security-Policy", contentSecurityPolicy+target(r.Host))
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// target lets the page of the other site try the WebSocket of this one: an attacker's page would not forbid that itself.
+func target(authority string) string {
+	host, port, err := net.SplitHostPort(authority)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host != OtherHost {
+		return ""
+	}
+	return " wss://localhost:" + port
 }

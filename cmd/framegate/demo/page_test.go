@@ -70,6 +70,18 @@ func TestSecurityHeaders(t *testing.T) {
 	}
 }
 
+// The page of the other site alone may try the socket of this one, and nothing that a client says as its host gets into the header.
+func TestPolicyOfTheOtherSite(t *testing.T) {
+	for authority, want := range map[string]string{
+		"other.localhost:8443": " wss://localhost:8443", "localhost:8443": "", "other.localhost": "", "other.localhost:": "",
+		"other.localhost:8443; script-src *": "", "other.localhost:99999": "", "x.other.localhost:8443": "", "": "",
+	} {
+		if got := target(authority); got != want {
+			t.Errorf("%q: %q, want %q", authority, got, want)
+		}
+	}
+}
+
 func TestForeignOriginIsRefused(t *testing.T) {
 	s := quietSite(t)
 	response := s.get("/ws", http.Header{

@@ -5,7 +5,7 @@ import { beforeEach, mock, test } from "node:test";
 // The page's files are modules without a package.json that says so: they are loaded as what they are.
 const load = (name) =>
   import(`data:text/javascript,${encodeURIComponent(readFileSync(new URL(`page/${name}`, import.meta.url), "utf8"))}`);
-const { backoff, socketAddress, Connection } = await load("connection.js");
+const { backoff, refusal, socketAddress, Connection } = await load("connection.js");
 const { explain } = await load("codes.js");
 
 let sockets;
@@ -14,8 +14,9 @@ class FakeSocket {
   static OPEN = 1;
   readyState = 0;
   sent = [];
-  constructor(address) {
+  constructor(address, offered) {
     this.address = address;
+    this.offered = offered;
     sockets.push(this);
   }
   open() {
@@ -146,6 +147,41 @@ test("what is no chat message becomes a notice", () => {
   assert.equal(seen.messages[2].type, "notice");
 });
 
+test("each socket offers what there is to offer then", () => {
+  let token = "";
+  const nothing = () => {};
+  const connection = new Connection("wss://example.test/ws", { state: nothing, open: nothing, message: nothing, end: nothing }, () =>
+    token ? ["demo.chat", "bearer", token] : []);
+  connection.start();
+  sockets[0].end({ code: 1006, reason: "", wasClean: false });
+  token = "t0k3n";
+  connection.start();
+  assert.deepEqual(sockets.map((s) => s.offered), [[], ["demo.chat", "bearer", "t0k3n"]]);
+});
+
+test("why a handshake was refused is asked over HTTP", async () => {
+  const asked = [];
+  const answer = (status, type, body) => {
+    globalThis.fetch = async (url, options) => {
+      asked.push([url, options.headers]);
+      return new Response(body, { status, headers: { "Content-Type": type } });
+    };
+  };
+  answer(401, "application/problem+json", '{"title": "Unauthorized", "status": 401, "detail": "token required"}');
+  assert.deepEqual(await refusal("wss://example.test/ws", ""), { status: 401, reason: "token required" });
+  answer(404, "text/plain", "404 page not found"); // of the application: the gateway had nothing against it
+  assert.equal(await refusal("wss://example.test/ws", "t0k3n"), null);
+  answer(503, "application/problem+json", "cut off");
+  assert.equal(await refusal("ws://example.test/ws", ""), null);
+  globalThis.fetch = async () => { throw new TypeError("nothing answers"); };
+  assert.equal(await refusal("wss://example.test/ws", ""), null);
+  assert.deepEqual(asked, [
+    ["https://example.test/ws/why", {}],
+    ["https://example.test/ws/why", { Authorization: "Bearer t0k3n" }],
+    ["http://example.test/ws/why", {}],
+  ]);
+});
+
 test("every code that a page can see has a name, a tone and an explanation", () => {
   const cuts = new Set(["left", "right", "both"]);
   const tones = new Set(["calm", "own", "warn", "bad"]);
@@ -157,6 +193,11 @@ test("every code that a page can see has a name, a tone and an explanation", () 
   assert.equal(explain(1011, true).cut, "right");
   assert.equal(explain(1006, false).name, "Never opened");
   assert.notEqual(explain(1006, true).name, "Never opened");
+  for (const status of [401, 403, 429, 503]) {
+    const meaning = explain(1006, false, status);
+    assert.ok(meaning.text.length > 20 && meaning.name !== "Never opened" && meaning.cut === "left", `${status}`);
+  }
+  assert.equal(explain(1006, false, 418).name, "Never opened");
   assert.match(explain(4321, true).name, /own code/);
   assert.match(explain(3000, true).name, /registered/);
 });

@@ -1,4 +1,4 @@
-import { Connection, socketAddress } from "./connection.js";
+import { Connection, refusal, socketAddress } from "./connection.js";
 import { explain } from "./codes.js";
 
 const keptLines = 300;
@@ -6,16 +6,21 @@ const keptEnds = 20;
 const bigMessage = 2 * 1024 * 1024;
 const slipOfTheHand = 700; // milliseconds
 const nameKey = "framegate-demo-name";
+const tokenKey = "framegate-demo-token";
+const otherHost = "other.localhost"; // of the page that plays another site
+const away = location.hostname === otherHost;
 
 const ui = Object.fromEntries(
-  ["address", "announcement", "ends", "ends-count", "log", "name", "name-form", "no-ends", "path", "people", "say-form", "state", "state-text", "text", "toggle"]
+  ["address", "announcement", "away", "ends", "ends-count", "log", "name", "name-form", "no-ends", "other", "path", "people", "say-form", "sign", "state",
+    "state-text", "text", "toggle"]
     .map((id) => [id, document.getElementById(id)]),
 );
-const tries = [...document.querySelectorAll(".try")];
+const tries = [...document.querySelectorAll("button.try")];
 
 let me = "";
+let token = recall(sessionStorage, tokenKey);
 let people = [];
-let state = { name: "connecting" };
+let state = { name: "stopped" };
 let stoppedWaitingAt = -Infinity;
 let endedCount = 0;
 let atEnd = true; // the log follows its end, unless the reader scrolled up
@@ -120,7 +125,7 @@ function rename(event) {
   if (event.name === me) {
     me = event.to;
     ui.name.value = me;
-    rememberName(me);
+    remember(localStorage, nameKey, me);
   }
   showPeople();
 }
@@ -144,19 +149,28 @@ const handlers = {
 
 // --- how connections end
 
+// ended asks why, where the browser does not say, and stops where trying again would be no use.
+async function ended(end) {
+  const why = end.opened || away ? null : await refusal(address, token);
+  if (why?.status === 401) setToken("");
+  if (away || why?.status === 401) connection.stop();
+  addEnd({ ...end, ...why });
+}
+
 function addEnd(end) {
-  const meaning = explain(end.code, end.opened);
+  const meaning = explain(end.code, end.opened, end.status);
+  const code = end.status ?? end.code;
   endedCount++;
   ui.path.dataset.cut = meaning.cut;
   ui.path.dataset.tone = meaning.tone;
   const lasted = end.opened ? `, open for ${duration(end.lasted)}` : "";
-  const when = `${clock(end.at)}${lasted}, ${end.clean ? "clean close" : "no closing handshake"}`;
+  const when = `${clock(end.at)}${lasted}, ${end.opened ? (end.clean ? "clean close" : "no closing handshake") : "before it was open"}`;
   const body = element("div", "",
     element("h3", "", meaning.name),
     element("p", "reason", end.reason ? element("q", "", end.reason) : "no reason given"),
     element("p", "", meaning.text),
     element("p", "when", when));
-  ui.ends.prepend(element("li", `end ${meaning.tone}`, element("code", "code", String(end.code)), body));
+  ui.ends.prepend(element("li", `end ${meaning.tone}`, element("code", "code", String(code)), body));
   while (ui.ends.childElementCount > keptEnds) ui.ends.lastElementChild.remove();
   ui.ends.hidden = false;
   ui.ends.scrollTop = 0;
@@ -164,10 +178,10 @@ function addEnd(end) {
   ui["ends-count"].textContent = endedCount === 1 ? "1 so far" : `${endedCount} so far`;
 
   const reason = end.reason ? `“${end.reason}”` : "no reason given";
-  const line = element("p", `end-line ${meaning.tone}`, element("code", "code", String(end.code)), ` ${meaning.name}: ${reason}`);
+  const line = element("p", `end-line ${meaning.tone}`, element("code", "code", String(code)), ` ${meaning.name}: ${reason}`);
   line.setAttribute("aria-hidden", "true"); // the announcement says it
   addLine(line);
-  ui.announcement.textContent = `Connection ended with code ${end.code}, ${meaning.name}, ${reason}. ${meaning.text}`;
+  ui.announcement.textContent = `Connection ${end.status ? "refused with status" : "ended with code"} ${code}, ${meaning.name}, ${reason}. ${meaning.text}`;
 }
 
 // --- the state of the connection
@@ -176,13 +190,13 @@ function showState() {
   ui.state.dataset.state = state.name;
   const open = state.name === "open";
   for (const button of tries) button.setAttribute("aria-disabled", String(!open));
-  ui.toggle.textContent = open || state.name === "connecting" ? "Disconnect" : "Reconnect now";
+  ui.toggle.textContent = open || state.name === "connecting" ? "Disconnect" : away ? "Try again" : token ? "Reconnect now" : "Connect anyway";
   if (state.name === "waiting") {
     const seconds = Math.max(1, Math.ceil((state.retryAt - Date.now()) / 1000));
     ui["state-text"].textContent = `Reconnecting in ${seconds} s`;
     return;
   }
-  ui["state-text"].textContent = { connecting: "Connecting", open: "Connected", stopped: "Disconnected" }[state.name];
+  ui["state-text"].textContent = { connecting: "Connecting", open: "Connected", stopped: token ? "Disconnected" : "Signed out" }[state.name];
 }
 
 function setState(next) {
@@ -201,19 +215,42 @@ function setState(next) {
 
 // --- what the user does
 
-function recalledName() {
+function recall(storage, key) {
   try {
-    return localStorage.getItem(nameKey) ?? "";
+    return storage.getItem(key) ?? "";
   } catch {
-    return ""; // storage is switched off
+    return ""; // storage is full or forbidden
   }
 }
 
-function rememberName(name) {
+function remember(storage, key, value) {
   try {
-    localStorage.setItem(nameKey, name);
+    storage.setItem(key, value);
   } catch {
-    // storage is switched off: the name holds until the page is left
+    // storage is full or forbidden: the value holds until the page is left
+  }
+}
+
+function setToken(value) {
+  token = value;
+  remember(sessionStorage, tokenKey, token);
+  ui.sign.textContent = token ? "Sign out" : "Sign in";
+  ui.name.readOnly = token !== "";
+  showState();
+}
+
+// signIn gets a token of the application for a name, and connects with it.
+async function signIn(name) {
+  try {
+    const response = await fetch("token", { method: "POST", body: JSON.stringify({ name }) });
+    if (!response.ok) throw new Error(await response.text());
+    setToken((await response.json()).token);
+    remember(localStorage, nameKey, name);
+    me = "";
+    connection.start();
+    ui.text.focus();
+  } catch (err) {
+    addNote(`Signing in failed: ${err.message}`);
   }
 }
 
@@ -225,13 +262,20 @@ function sendOrTell(object) {
   return false;
 }
 
-const address = socketAddress(location.href);
+// siteAt is this page's address under another host name.
+function siteAt(hostname) {
+  const url = new URL(location.href);
+  url.hostname = hostname;
+  return url.href;
+}
+
+const address = socketAddress(away ? siteAt("localhost") : location.href);
 const connection = new Connection(address, {
   state: setState,
-  open: () => connection.send({ type: "name", name: me || recalledName() }),
+  open: () => connection.send({ type: "name", name: me }),
   message: (event) => handlers[event.type]?.(event),
-  end: addEnd,
-});
+  end: ended,
+}, () => (token ? ["demo.chat", "bearer", token] : []));
 
 ui.address.textContent = address;
 ui["say-form"].addEventListener("submit", (event) => {
@@ -241,7 +285,12 @@ ui["say-form"].addEventListener("submit", (event) => {
 });
 ui["name-form"].addEventListener("submit", (event) => {
   event.preventDefault();
-  sendOrTell({ type: "name", name: ui.name.value });
+  if (!token) {
+    signIn(ui.name.value.trim());
+    return;
+  }
+  setToken("");
+  connection.stop();
 });
 ui.log.addEventListener("scroll", () => {
   atEnd = ui.log.scrollHeight - ui.log.scrollTop - ui.log.clientHeight < 60;
@@ -259,6 +308,11 @@ for (const button of tries) {
   });
 }
 setInterval(() => state.name === "waiting" && showState(), 250);
+ui.name.value = recall(localStorage, nameKey);
+ui.away.hidden = !away;
+ui.other.closest("li").hidden = location.hostname !== "localhost";
+ui.other.href = siteAt(otherHost);
 showPeople();
-showState();
-connection.start();
+setToken(token);
+if (token || away) connection.start();
+else addNote("Sign in with any name to talk. Or connect anyway, and see what the gateway says.");

@@ -19,9 +19,21 @@ const meanings = new Map([
   [1014, ["Bad gateway", "bad", "right", "A gateway got an answer from the application that it could not use."]],
 ]);
 
+// What the HTTP status of a refused handshake means.
+const refusals = new Map([
+  [401, ["Not signed in", "The gateway wants a token that this application has signed, and that is still valid. The application was not asked: it does not even know that you tried."]],
+  [403, ["Not allowed", "A policy of the gateway says no. The application was not asked."]],
+  [429, ["Too many", "Too many connections or handshakes from here. Trying again later is right."]],
+  [503, ["Not now", "The gateway takes no further connections at the moment."]],
+]);
+
 // explain returns {name, tone, cut, text} for a close code. opened tells whether the connection had been open: if not, the
-// browser reports every failure as 1006 and keeps the cause to itself.
-export function explain(code, opened) {
+// browser reports every failure as 1006 and keeps the cause to itself; status is that of the refusal where it is known.
+export function explain(code, opened, status = 0) {
+  if (refusals.has(status)) {
+    const [name, text] = refusals.get(status);
+    return { name, tone: "warn", cut: "left", text };
+  }
   if (!opened) {
     return {
       name: "Never opened",

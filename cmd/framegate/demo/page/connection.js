@@ -19,18 +19,33 @@ export function socketAddress(href) {
   return url.href;
 }
 
-// Connection calls on.state({name, retryAt}) with the names connecting, open, waiting and stopped, on.open(),
+// refusal asks over plain HTTP, below the WebSocket's address, why a handshake was refused: browsers keep its status from the
+// page, and the same policies judge both. It returns {status, reason}, or null where the gateway has nothing against it.
+export async function refusal(address, token) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  try {
+    const response = await fetch(`${address.replace(/^ws/, "http")}/why`, { headers, cache: "no-store" });
+    if (response.headers.get("Content-Type") !== "application/problem+json") return null;
+    return { status: response.status, reason: (await response.json()).detail };
+  } catch {
+    return null; // nothing answers there
+  }
+}
+
+// Connection offers the subprotocols that offer() returns. It calls on.state({name, retryAt}) with the names connecting, open, waiting and stopped, on.open(),
 // on.message(object) and on.end({code, reason, clean, opened, lasted, at}), times in milliseconds.
 export class Connection {
   #address;
   #on;
+  #offer;
   #socket = null;
   #timer = 0;
   #attempt = 0;
   #wanted = false;
 
-  constructor(address, on) {
+  constructor(address, on, offer = () => []) {
     this.#address = address;
+    this.#offer = offer;
     this.#on = on;
   }
 
@@ -39,7 +54,7 @@ export class Connection {
     this.#wanted = true;
     clearTimeout(this.#timer);
     if (this.#socket) return;
-    const socket = new WebSocket(this.#address);
+    const socket = new WebSocket(this.#address, this.#offer());
     let openedAt = 0;
     this.#socket = socket;
     this.#on.state({ name: "connecting" });

@@ -1,4 +1,4 @@
-// The demo as its user sees it: two pages that talk with each other, and everything that the list "Try the gateway" offers.
+// The demo as its user sees it: signing in, two pages that talk with each other, and everything that the list "Try the gateway" offers.
 import { launch } from './chromium.mjs';
 import { check, done, equal, options } from './peer.mjs';
 
@@ -27,11 +27,27 @@ async function lastEnd(page, count) {
   return [await end.locator('.code').textContent(), await end.locator('.reason').textContent()];
 }
 
-await check('two pages', async () => {
-  for (const page of [ada, bob]) {
-    equal((await page.goto(options.url)).status(), 200, 'status');
-    await connected(page);
-  }
+// signIn opens the page and signs in.
+async function signIn(page, name) {
+  equal((await page.goto(options.url)).status(), 200, 'status');
+  await page.fill('#name', name);
+  await page.press('#name', 'Enter');
+  await connected(page);
+}
+
+await check('without signing in', async () => {
+  await bob.goto(options.url);
+  await bob.bringToFront();
+  equal(await bob.locator('#state-text').textContent(), 'Signed out', 'state');
+  await bob.getByRole('button', { name: 'Connect anyway' }).click();
+  equal(await lastEnd(bob, 1), ['401', 'token required'], 'end');
+});
+
+await check('two pages, signed in', async () => {
+  await signIn(bob, 'Bob');
+  await signIn(ada, 'Ada');
+  await ada.waitForFunction(() => document.querySelectorAll('#people li').length === 2, undefined, { polling });
+  equal(await ada.locator('#people .me').textContent(), 'AAdayou', 'who Ada is');
 });
 
 await check('a message reaches both', async () => {
@@ -53,7 +69,7 @@ await check('close code and reason of the application', async () => {
 });
 
 await check('everything to try', async () => {
-  const tries = ada.locator('.try');
+  const tries = ada.locator('button.try');
   const count = await tries.count();
   if (count < 5) throw new Error(`${count} things to try`);
   for (let i = 0; i < count; i++) {
@@ -63,6 +79,20 @@ await check('everything to try', async () => {
     equal(code, want, `close code of ${await tries.nth(i).locator('.title').textContent()}`);
     await reconnect(ada);
   }
+});
+
+await check('as another site', async () => {
+  const opened = browser.waitForEvent('page');
+  await ada.locator('#other').click();
+  const page = await opened;
+  equal(await lastEnd(page, 1), ['1006', 'no reason given'], 'end');
+  equal(new URL(page.url()).hostname, 'other.localhost', 'host');
+  equal(await page.locator('#away').isVisible(), true, 'the banner is there');
+  await page.fill('#name', 'Mallory'); // a token of her own does not help
+  await page.press('#name', 'Enter');
+  equal(await lastEnd(page, 2), ['1006', 'no reason given'], 'end, signed in');
+  await page.close();
+  await ada.bringToFront();
 });
 
 await check('a narrow screen', async () => { // 320 pixels: WCAG 2.2, 1.4.10
@@ -84,6 +114,14 @@ await check('reload', async () => {
   await ada.locator('#log .said', { hasText: 'still here' }).waitFor();
   equal(await bob.locator('#ends > li').count(), 0, "ends of the other page's connection");
   equal(complaints, [], 'errors in the pages');
+});
+
+await check('signing out', async () => {
+  await bob.getByRole('button', { name: 'Sign out' }).click();
+  equal((await lastEnd(bob, 1))[0], '1000', 'end');
+  equal(await bob.locator('#state-text').textContent(), 'Signed out', 'state');
+  await bob.reload();
+  equal(await bob.getByRole('button', { name: 'Sign in' }).isVisible(), true, 'it can sign in again');
 });
 
 await browser.close();
