@@ -43,7 +43,11 @@ func TestExamples(t *testing.T) {
 	if len(files) < 8 {
 		t.Fatalf("found %d examples", len(files))
 	}
-	for _, file := range append(files, "../../gateway.yaml", readmeConfiguration(t)) {
+	for _, file := range append(files, "../../gateway.yaml", readmeExample(t, "version: 1\n", ""), readmeExample(t, "policies:\n", `version: 1
+listeners: [{address: ":8443", tls: {certificates: internal}}]
+routes: [{name: chat, hosts: [chat.example.com], upstream: chat, policies: [pages, members, next]}]
+upstreams: {chat: {servers: ["ws://127.0.0.1:9000"]}}
+`)) {
 		loaded, err := proxy.Load(file, noEnvironment)
 		if err != nil {
 			t.Error(err)
@@ -96,20 +100,48 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// readmeConfiguration writes the README's configuration to a file.
-func readmeConfiguration(t *testing.T) string {
+// readmeExample writes the README's example that begins so to a file, behind what it lacks to be a configuration.
+func readmeExample(t *testing.T, begin, before string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile("(?s)```yaml\n(version: 1\n.*?)```").FindSubmatch(text)
+	block := regexp.MustCompile("(?s)```yaml\n(" + begin + ".*?)```").FindSubmatch(must(os.ReadFile("../../README.md")))
 	if block == nil {
-		t.Fatal("README.md holds no configuration")
+		t.Fatalf("README.md holds no example that begins with %q", begin)
 	}
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	if err := os.WriteFile(file, block[1], 0o600); err != nil {
+	if err := os.WriteFile(file, append([]byte(before), block[1]...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// What policy/README.md shows of testing is what the program does.
+func TestPolicyReadme(t *testing.T) {
+	t.Parallel()
+	text := string(must(os.ReadFile("../../policy/README.md")))
+	blocks := regexp.MustCompile("(?s)```(?:yaml|console)\n(.*?)```").FindAllStringSubmatch(text, -1)
+	if len(blocks) != 4 {
+		t.Fatalf("policy/README.md has %d blocks, want a configuration, its tests and two outputs", len(blocks))
+	}
+	dir := t.TempDir()
+	for i, name := range []string{"gateway.yaml", "gateway_test.yaml"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(blocks[i][1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary := wstest.Build(t)
+	for _, run := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"test"}, 1, blocks[2][1]},
+		{[]string{"explain", "wss://chat.example.com/ws", "-H", "Origin: https://evil.example"}, 0, blocks[3][1]},
+	} {
+		cmd := exec.Command(binary, append([]string{"policy"}, run.args...)...)
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != run.code || string(out) != run.want {
+			t.Errorf("policy %s: %v, got\n%swant\n%s", run.args[0], err, out, run.want)
+		}
+	}
 }
