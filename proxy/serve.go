@@ -130,7 +130,7 @@ func readPlain(r *http.Request) (host, path string, no *refused) {
 			return "", "", refuse(http.StatusBadRequest, resultMalformed, "malformed request")
 		}
 	}
-	if r.Header.Get("Early-Data") == "1" {
+	if r.Header["Early-Data"] != nil { // any value counts as 1 (RFC 8470 section 5.1)
 		return "", "", refuse(http.StatusTooEarly, resultMalformed, "early data not accepted")
 	}
 	host, ok := handshake.CanonicalHost(r.Host)

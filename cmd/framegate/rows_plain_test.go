@@ -114,5 +114,9 @@ func TestRowsEarlyData(t *testing.T) {
 		{"T-10/upgrade", get().Add("Early-Data: 1"), status(425)},
 		{"T-10/upgrade, lower case", get().Add("early-data: 1"), status(425)},
 		{"T-10/upgrade, twice", get().Add("Early-Data: 1", "Early-Data: 1"), status(400, 425)},
+		{"T-10/upgrade, other value", get().Add("Early-Data: 0"), status(425)},
+		{"T-10/page", page().Add("Early-Data: 1"), status(425)},
+		{"T-10/page, twice", page().Add("Early-Data: 0", "Early-Data: 1"), status(425)},
+		{"T-10/page, other value", page().Add("Early-Data: 01"), status(425)},
 	})
 }

@@ -52,6 +52,8 @@ func TestRowsSmugglingRefused(t *testing.T) {
 		{"S-07/length and chunked", get().Add("Content-Length: 0", "Transfer-Encoding: chunked").Then("0\r\n\r\n"), status(400)},
 		{"S-08/Expect", get().Add("Expect: 100-continue"), status(400, 417)},
 		{"S-08/other expectation", get().Add("Expect: x-what"), status(400, 417)},
+		{"S-08/other expectation, page", post("Content-Length: 5", "Expect: 200-ok").Then("hello"), status(417)},
+		{"S-08/two expectations, page", post("Content-Length: 5", "Expect: 100-continue", "Expect: x-what").Then("hello"), status(417)},
 		{"S-08/Trailer", get().Add("Trailer: X-Auth-Sub"), status(400)},
 		{"S-08/empty Trailer", get().Add("Trailer:"), status(400)},
 

@@ -208,6 +208,10 @@ func (s *HeadScanner) field(line []byte, at int) *Refusal {
 			from := at + len(line) - len(skipOWS(line[len("host:"):]))
 			return s.hostField(value, span{from, from + len(value)})
 		}
+	case len("expect"):
+		if equalFold(name, "expect") && !equalFold(value, "100-continue") { // net/http would refuse it too, but tell nobody
+			return refuse(http.StatusExpectationFailed, reasonExpectation, "Expect other than 100-continue")
+		}
 	case len("upgrade"), len("content-length"), len("transfer-encoding"):
 		return s.framing(name, value)
 	}
