@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,13 +44,19 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 }
 
 // elsewhere drops the mistakes of a section that the decoder has complained
-// about: they may only be its consequence.
+// about: they may only be its consequence. What stands before the complaint is
+// none: there the key is given a second time, and the first one counts.
 func elsewhere(more, errs strictyaml.Errors) strictyaml.Errors {
 	return slices.DeleteFunc(more, func(e *strictyaml.Error) bool {
 		return slices.ContainsFunc(errs, func(d *strictyaml.Error) bool {
-			return d.File == e.File && (within(d.Path, e.Path) || within(e.Path, d.Path))
+			return d.File == e.File && (within(d.Path, e.Path) || within(e.Path, d.Path) && (d.Path == "" || !before(e, d)))
 		})
 	})
+}
+
+// before reports whether a mistake stands before another one of the same file.
+func before(e, other *strictyaml.Error) bool {
+	return cmp.Or(cmp.Compare(e.Line, other.Line), cmp.Compare(e.Column, other.Column)) < 0
 }
 
 // within reports whether a path is that of a section or of a value in it.

@@ -119,6 +119,10 @@ func TestLoadReports(t *testing.T) {
 		{"address with a large port", listener, `{address: ▸":65536", tls: {certificates: "off"}}`, []string{`listeners[0].address: ":65536" is not an address, want host:port such as :8443 or 127.0.0.1:8443`}},
 		{"address taken", listener, `{address: ":8443", tls: {certificates: "off"}}` + "\n  - " + `{address: ▸":8443", tls: {certificates: "off"}}`, []string{`listeners[1].address: ":8443" is taken by listeners[0]`}},
 		{"listener without TLS", listener, `▸{address: ":8443"}`, []string{"listeners[0].tls: this required key is missing"}},
+		{"a key twice, the first of them wrong", `app: {servers: ["ws://127.0.0.1:9"]}`, "app: {servers: [▸\"http://127.0.0.1:9\"]}\n  ▸app: {servers: []}", []string{
+			`upstreams.app.servers[0]: server "http://127.0.0.1:9" has the scheme "http", want "ws" (plain HTTP requests go to the same address)`,
+			"upstreams.app: duplicate key, the first one is in line 11",
+		}},
 		{"certificate files", listener, `{address: ":8443", tls: {certificates: files, files: ▸[]}}`, []string{"listeners[0].tls.files: missing, wanted at least one pair {cert: FILE, key: FILE}"}},
 		{"protocol", listener, `{address: ":8443", tls: {certificates: "off"}, protocols: [h1, ▸h9]}`, []string{`listeners[0].protocols[1]: want one of h1, not "h9"; did you mean "h1"?`}},
 		{"server", `"ws://127.0.0.1:9"`, `▸"http://127.0.0.1:9", ▸"ws://169.254.169.254"`, nil},
