@@ -17,13 +17,13 @@ import (
 // noEnvironment makes the examples show their defaults.
 func noEnvironment(string) (string, bool) { return "", false }
 
-// examples lists the configurations of all examples; the folder policies holds
-// more of them.
+// examples lists the configurations of all examples; the folders policies and
+// messages hold more of them.
 func examples(t *testing.T) (files []string) {
 	t.Helper()
-	for _, root := range []string{"../../examples", "../../examples/policies"} {
+	for _, root := range []string{"../../examples", "../../examples/policies", "../../examples/messages"} {
 		for _, entry := range must(os.ReadDir(root)) {
-			if !entry.IsDir() || entry.Name() == "policies" {
+			if !entry.IsDir() || entry.Name() == "policies" || entry.Name() == "messages" {
 				continue
 			}
 			file := filepath.Join(root, entry.Name(), "gateway.yaml")
