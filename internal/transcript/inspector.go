@@ -10,11 +10,12 @@ import (
 )
 
 // A Denier is a small inspector: rules that each refuse the messages which
-// contain a word. The operation of a message is its first word.
+// contain a word. The operations of a message are the first words of its lines.
 type Denier struct {
 	NoText, NoBinary bool // messages that it does not want to see
 	Rules            []Denial
 	hits             []relay.Hit
+	operations       []string
 }
 
 // A Denial is one rule of a Denier.
@@ -42,8 +43,12 @@ func (d *Denier) Inspect(m relay.Message) (v relay.Verdict) {
 			v = r.Verdict
 		}
 	}
-	word, _, _ := bytes.Cut(m.Payload, []byte(" "))
-	v.Operation, v.Shadow = string(word), d.hits
+	d.operations = d.operations[:0]
+	for line := range bytes.SplitSeq(m.Payload, []byte("\n")) {
+		word, _, _ := bytes.Cut(line, []byte(" "))
+		d.operations = append(d.operations, string(word))
+	}
+	v.Operations, v.Shadow = d.operations, d.hits
 	for i := range m.Payload {
 		m.Payload[i] = 0xdb // it is a copy: nothing of this may be relayed
 	}

@@ -37,6 +37,9 @@ func (s *settings) set(word string) error {
 	case "pings":
 		s.limits.AnswerPings = value == "answer"
 		return nil
+	case "inflate":
+		s.limits.Inflate = true
+		return nil
 	case "memory":
 		n, err := strconv.ParseInt(value, 10, 64)
 		s.limits.Memory = relay.NewMemory(n)
@@ -112,6 +115,8 @@ func (s *settings) shape(side, key, value string) error {
 		shape.MaxFrame = n
 	case "max_message":
 		shape.MaxMessage = n
+	case "max_ratio":
+		shape.MaxRatio = int(n)
 	case "max_fragments":
 		shape.MaxFragments = int(n)
 	default:

@@ -88,7 +88,8 @@ func wideRates() []relay.Rate {
 }
 
 func TestNoAllocationPerMessage(t *testing.T) {
-	pass := inspector(func(relay.Message) relay.Verdict { return relay.Verdict{Operation: "find"} })
+	find := []string{"find"}
+	pass := inspector(func(relay.Message) relay.Verdict { return relay.Verdict{Operations: find} })
 	for name, grant := range map[string]*relay.Grant{
 		"":             nil,
 		", inspection": {Inspectors: [2]relay.Inspector{pass, pass}},

@@ -130,6 +130,8 @@ var (
 	errFragments    = &frame.Violation{Code: 1009, Reason: "message has too many fragments"}
 	errText         = &frame.Violation{Code: 1003, Reason: "text messages are not allowed"}
 	errBinary       = &frame.Violation{Code: 1003, Reason: "binary messages are not allowed"}
+	errDeflate      = &frame.Violation{Code: 1007, Reason: "message is not valid DEFLATE data"}
+	errInflated     = &frame.Violation{Code: 1009, Reason: "message is too big when inflated"}
 	errNoRoom       = &frame.Violation{Code: 1008, Reason: "message is too big for its rate"}
 	errMemory       = &frame.Violation{Code: 1013, Reason: "try again later"}
 	errControlRate  = &frame.Violation{Code: 1008, Reason: "too many control frames"}

@@ -1,5 +1,7 @@
 package relay
 
+import "github.com/framegate/framegate/proxy/frame"
+
 // Pending returns how many bytes were handed out and not reported as written.
 func Pending(s *Session, to Side) int { return s.half[to].pending }
 
@@ -28,4 +30,14 @@ func Faulty(s *Session) (mend func()) {
 	limits := s.limits
 	s.limits = nil
 	return func() { s.limits = limits }
+}
+
+// Inflate inflates one message.
+func Inflate(p []byte, limit uint64) ([]byte, *frame.Violation) {
+	b, v := inflate(p, limit)
+	if v != nil {
+		return nil, v
+	}
+	defer free(&b)
+	return append([]byte(nil), b.bytes()...), nil
 }

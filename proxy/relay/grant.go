@@ -35,22 +35,22 @@ type Inspector interface {
 // A Message is what an Inspector sees.
 type Message struct {
 	Kind    frame.OpCode // OpText or OpBinary
-	Payload []byte       // without mask; text is UTF-8; only valid during the call
+	Payload []byte       // without mask, inflated; text is UTF-8; only valid during the call
 	Now     time.Time
 }
 
 // A Verdict is what an Inspector says about a message. The zero value lets it
-// pass.
+// pass. Its slices are valid until the next call.
 type Verdict struct {
 	Action Action // any but ActDelay
 	Rule   uint16 // that refuses the message
 	Cause  Cause  // of ActClose: Policy (which is None, too), InvalidData, WrongType or TooBig
 	Reason string // of ActClose: constant text; "" is that of the cause
 	Reply  string // of ActReply
-	// Operation is what the message asks for, in the very words of the rates
-	// that are bound to it; "" is none of those.
-	Operation string
-	Shadow    []Hit // rules that would have refused it; valid until the next call
+	// Operations are what the message asks for, in the very words of the rates
+	// that are bound to them; each counts as often as it is named.
+	Operations []string
+	Shadow     []Hit // rules that would have refused it
 }
 
 // violation is what a verdict of ActClose means.

@@ -28,6 +28,12 @@ type Limits struct {
 
 	Codes Codes
 
+	// Inflate has compressed messages inflated, to hold them to MaxMessage,
+	// MaxRatio, UTF-8 and the rates of bytes by what their receiver gets. What
+	// goes on is what came. Those under inspection are inflated anyway. Both sides
+	// must have agreed not to keep any context (handshake.Inspect).
+	Inflate bool
+
 	// Memory is what messages that must be gathered, and what rates delay, are
 	// kept in. Without one a session that needs it ends with Overload.
 	Memory *Memory
@@ -40,7 +46,8 @@ type Limits struct {
 // A Shape is what the messages of one side may look like.
 type Shape struct {
 	MaxFrame     uint64 // payload bytes
-	MaxMessage   uint64 // payload bytes over all fragments, as they are on the wire
+	MaxMessage   uint64 // payload bytes over all fragments, on the wire and inflated
+	MaxRatio     int    // inflated bytes per byte on the wire, of messages over 64 KiB; 0 is no limit but MaxMessage
 	MaxFragments int    // frames of one message, empty ones included
 	NoText       bool
 	NoBinary     bool

@@ -1,6 +1,11 @@
 package relay
 
-import "github.com/framegate/framegate/proxy/frame"
+import (
+	"slices"
+	"unicode/utf8"
+
+	"github.com/framegate/framegate/proxy/frame"
+)
 
 // keep takes a frame of a message that must be whole before it is relayed: the
 // message where it stands whole in p, and else what there is of the frame.
@@ -112,25 +117,52 @@ func (w *walker) release() {
 // judge decides on a message whose frames are in the list src.
 func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 	s, h := w.s, w.h
-	h.rules.due = tally{}
-	if h.rules.inspecting {
-		plain := newBuffer(int(h.size))
-		plain.unmask(src)
-		verdict := s.inspect(w.from, plain.bytes())
-		free(&plain)
-		h.rules.due = tally{operation: verdict.Operation, size: int64(h.size)}
-		if f, v := w.obey(&verdict); f != pass || v != nil {
-			return f, v
-		}
+	r := h.rules
+	r.due = tally{}
+	if !r.inspecting && !r.inflating {
+		return pass, nil
 	}
-	return w.charge()
+	plain, v := s.plain(w.from, src)
+	if v != nil {
+		return drop, v
+	}
+	h.stats.Inspected += uint64(plain.n)
+	r.due.size = int64(plain.n)
+	if r.inflating {
+		r.due.bytes, r.due.whole = r.due.size, r.due.size
+	}
+	var verdict Verdict
+	if r.inspecting {
+		verdict = s.grant.Inspectors[w.from].Inspect(Message{Kind: h.message, Payload: plain.bytes(), Now: s.clock()})
+	}
+	free(&plain)
+	r.due.operations = verdict.Operations
+	if f, v := w.obey(&verdict); f != pass || v != nil {
+		return f, v
+	}
+	f, v := w.charge()
+	if f == wait {
+		r.due.operations = slices.Clone(r.due.operations)
+	}
+	return f, v
 }
 
-// inspect shows the inspector of a side a message.
-func (s *Session) inspect(from Side, payload []byte) Verdict {
+// plain returns the payload of the current message, whose frames are in the
+// list src, as its receiver will read it.
+func (s *Session) plain(from Side, src *buffer) (*buffer, *frame.Violation) {
 	h := &s.half[from]
-	h.stats.Inspected += uint64(len(payload))
-	return s.grant.Inspectors[from].Inspect(Message{Kind: h.message, Payload: payload, Now: s.clock()})
+	b := newBuffer(int(h.size) + len(deflateTail))
+	b.unmask(src)
+	if !h.rules.inflating {
+		return b, nil
+	}
+	out, v := inflate(b.bytes(), s.maxInflated(from, b.n))
+	free(&b)
+	if v == nil && h.message == frame.OpText && !utf8.Valid(out.bytes()) {
+		free(&out)
+		v = frame.ErrUTF8
+	}
+	return out, v
 }
 
 // obey does what a verdict says.

@@ -51,7 +51,7 @@ type Rate struct {
 	Action    Action
 	Shadow    bool   // counts and reports, refuses nothing
 	Rule      uint16 // its name in reports
-	Operation string // counts only the messages of this operation (Verdict.Operation); "" counts all
+	Operation string // counts only the messages with this operation (Verdict.Operations); "" counts all
 	Reason    string // of the Close: constant text; "" is that of the unit
 	Reply     string // text of ActReply
 }

@@ -9,23 +9,17 @@ import (
 // A tally is what a frame or a message counts.
 type tally struct {
 	frames, messages int64
-	bytes            int64  // for the rates that count frame by frame
-	whole            int64  // for those that count message by message
-	operation        string // of a message that was inspected
-	size             int64  // its bytes
+	bytes            int64    // for the rates that count frame by frame
+	whole            int64    // for those that count message by message
+	operations       []string // of a message that was inspected
+	size             int64    // its bytes
 }
 
 // of is what the tally counts for a rate.
 func (t *tally) of(r *Rate) int64 {
 	switch {
 	case r.Operation != "":
-		switch {
-		case r.Operation != t.operation:
-			return 0
-		case r.Of == Messages:
-			return 1
-		}
-		return t.size
+		return t.ofOperation(r)
 	case r.Of == Frames:
 		return t.frames
 	case r.Of == Messages:
@@ -34,6 +28,20 @@ func (t *tally) of(r *Rate) int64 {
 		return t.whole
 	}
 	return t.bytes
+}
+
+// ofOperation is what the tally counts for a rate that is bound to an operation:
+// each time that the message holds it, but its bytes once.
+func (t *tally) ofOperation(r *Rate) (n int64) {
+	for _, name := range t.operations {
+		if name == r.Operation {
+			n++
+		}
+	}
+	if n > 0 && r.Of == Bytes {
+		return t.size
+	}
+	return n
 }
 
 // A ruling is what the rules about one side remember of it. It is made with
@@ -45,6 +53,7 @@ type ruling struct {
 	taken       tally // from the rates
 	gathering   bool  // it is kept until it is whole
 	inspecting  bool  // and then shown to the inspector
+	inflating   bool  // inflated before
 	dropping    bool
 	parts, last *buffer // as it came, where it is gathered
 	due         tally   // what else it counts, now that it is whole
@@ -55,7 +64,7 @@ type ruling struct {
 
 // ruled reports that frames of a side must be shown to rules.
 func (s *Session) ruled(from Side) bool {
-	return len(s.limits.From[from].Rates) > 0 || s.grant.Inspectors[from] != nil
+	return len(s.limits.From[from].Rates) > 0 || s.grant.Inspectors[from] != nil || s.limits.Inflate && s.grant.Deflate
 }
 
 // ruling returns that of a side, made where there is none yet.
@@ -133,9 +142,10 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 		r.taken, t.messages = tally{}, 1
 		inspector := s.grant.Inspectors[w.from]
 		r.inspecting = inspector != nil && inspector.Wants(hdr.OpCode)
-		r.gathering = r.inspecting || !hdr.Fin && s.wholeBytes(w.from)
+		r.inflating = h.compressed && (r.inspecting || s.limits.Inflate)
+		r.gathering = r.inspecting || r.inflating || !hdr.Fin && s.wholeBytes(w.from)
 	}
-	if data && !r.dropping {
+	if data && !r.dropping && !r.inflating {
 		t.bytes = hdr.Length
 		if hdr.Fin {
 			t.whole = int64(h.size)
