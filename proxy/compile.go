@@ -131,7 +131,7 @@ func compileAdmin(c AdminConfig, report Report) {
 }
 
 func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
-	rt := &route{name: c.Name, denyHTTP: c.HTTP == "deny", deflate: c.Compression != "off"}
+	rt := &route{name: c.Name, denyHTTP: c.HTTP == "deny"}
 	if c.Name == noRoute {
 		report("name", "%q stands for no route in the metrics, want another name", c.Name)
 	}
@@ -144,6 +144,8 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 	if rt.policy != nil {
 		rt.rules = compileRules(rt.policy, rt.limits)
 	}
+	rt.compression = compileCompression(c, rt.policy)
+	rt.limits.Inflate = rt.compression == handshake.Inspect
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)
 	}
@@ -170,6 +172,18 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 		}
 	}
 	return rt
+}
+
+// compileCompression keeps contexts away from rules that must read messages: who does not see all of a stream cannot inflate it.
+func compileCompression(c *RouteConfig, p *policy.Policy) handshake.Compression {
+	reads := p != nil && (p.Content(true) != nil || p.Content(false) != nil)
+	switch {
+	case c.Compression == "off":
+		return handshake.Off
+	case c.Compression == "inspect", reads:
+		return handshake.Inspect
+	}
+	return handshake.Pass
 }
 
 // unknown reports a name that nothing has.

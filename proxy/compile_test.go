@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/proxy/relay"
 )
 
@@ -19,6 +20,35 @@ func compileText(t *testing.T, text string) *site {
 	return compile(loaded.Config, loaded.Config.shared(), newMetrics("test"), func(path, format string, args ...any) {
 		t.Errorf(path+": "+format, args...)
 	}, func(string, string, ...any) {})
+}
+
+// Where a policy reads messages they must be readable one by one, whatever the route says.
+func TestCompileCompression(t *testing.T) {
+	t.Parallel()
+	st := compileText(t, `version: 1
+listeners: [{address: "127.0.0.1:0", tls: {certificates: "off"}}]
+routes:
+  - {name: default, hosts: [default.example.com], upstream: app}
+  - {name: "off", hosts: [off.example.com], upstream: app, compression: "off", policies: [reads]}
+  - {name: inspect, hosts: [inspect.example.com], upstream: app, compression: inspect, policies: [counts]}
+  - {name: counts, hosts: [counts.example.com], upstream: app, policies: [counts]}
+  - {name: reads, hosts: [reads.example.com], upstream: app, policies: [reads]}
+  - {name: answers, hosts: [answers.example.com], upstream: app, policies: [answers]}
+upstreams: {app: {servers: ["ws://127.0.0.1:9"]}}
+policies:
+  counts: {client: {messages: 10/s burst 10}}
+  reads: {client: {json: strict}}
+  answers: {upstream: {json: strict}}
+admin: {address: "off"}
+`)
+	for name, want := range map[string]handshake.Compression{
+		"default": handshake.Pass, "off": handshake.Off, "inspect": handshake.Inspect, "counts": handshake.Pass, "reads": handshake.Inspect, "answers": handshake.Inspect,
+	} {
+		rt := st.router.find(name+".example.com", "/")
+		if rt.compression != want || rt.limits.Inflate != (want == handshake.Inspect) {
+			t.Errorf("%s: compression %d, inflate %t; want %d", name, rt.compression, rt.limits.Inflate, want)
+		}
+	}
 }
 
 func TestCompileLimits(t *testing.T) {
@@ -51,8 +81,8 @@ admin: {address: "off"}
 		plain.limits.PongTimeout != defaults.PongTimeout || plain.limits.CloseTimeout != defaults.CloseTimeout || plain.limits.MaxLifetime != 0 || plain.limits.AnswerPings {
 		t.Errorf("a route without keys has the limits %+v, want the relay's own", plain.limits)
 	}
-	if plain.denyHTTP || !plain.deflate || !own.denyHTTP || own.deflate {
-		t.Errorf("http and compression: plain %t %t, own %t %t", plain.denyHTTP, plain.deflate, own.denyHTTP, own.deflate)
+	if plain.denyHTTP || plain.compression != handshake.Pass || !own.denyHTTP || own.compression != handshake.Off {
+		t.Errorf("http and compression: plain %t %d, own %t %d", plain.denyHTTP, plain.compression, own.denyHTTP, own.compression)
 	}
 	l := own.limits
 	if want := (relay.Shape{MaxFrame: 1 << 10, MaxMessage: 2 << 10, MaxFragments: 3, NoBinary: true}); !reflect.DeepEqual(l.From[relay.Client], want) {

@@ -56,7 +56,7 @@ type RouteConfig struct {
 	Policies     []string             `yaml:"policies" doc:"Names of the policies; all of them must admit. Without any, only pages of the same host may connect."`
 	HTTP         string               `yaml:"http" enum:"pass,deny" default:"pass" doc:"What happens to requests that are not WebSocket handshakes."`
 	Pings        string               `yaml:"pings" enum:"relay,answer" default:"relay" doc:"Whether pings of either side are relayed to the other one or answered here."`
-	Compression  string               `yaml:"compression" enum:"pass,off" default:"pass" doc:"Whether permessage-deflate may be agreed between client and upstream."`
+	Compression  string               `yaml:"compression" enum:"pass,off,inspect" default:"pass" doc:"What becomes of permessage-deflate between client and upstream: pass leaves it to them, off declines it, inspect has both keep no context, so that limits, rates and rules hold for what compressed messages inflate to. A policy with rules about content makes pass into inspect."`
 	CloseCodes   map[string]CloseCode `yaml:"close_codes" doc:"Own close codes by cause, for the client or for both sides."`
 	IdleTimeout  strictyaml.Duration  `yaml:"idle_timeout" default:"5m" doc:"Ends a connection that carried no message for so long. The gateway's own pings do not count."`
 	MaxLifetime  *strictyaml.Duration `yaml:"max_lifetime" doc:"Ends a connection at this age; without it, age does not matter."`

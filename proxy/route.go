@@ -6,21 +6,22 @@ import (
 	"strings"
 
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/proxy/upstream"
 )
 
 // A route is the compiled form of a RouteConfig.
 type route struct {
-	name     string
-	pool     *upstream.Pool
-	policy   *policy.Policy
-	limits   *relay.Limits
-	rules    [2]messageRules // by the side that sends
-	denyHTTP bool
-	deflate  bool
-	plain    *plainProxy
-	meters   *routeMeters
+	name        string
+	pool        *upstream.Pool
+	policy      *policy.Policy
+	limits      *relay.Limits
+	rules       [2]messageRules // by the side that sends
+	denyHTTP    bool
+	compression handshake.Compression
+	plain       *plainProxy
+	meters      *routeMeters
 }
 
 // A router finds the route of a request: the most specific host, then the

@@ -168,7 +168,7 @@ func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route
 		return nil, refuse(http.StatusInternalServerError, resultBadReply, "internal error").detail(err.Error())
 	}
 	conn.SetDeadline(time.Now().Add(replyTimeout))
-	if _, err := conn.Write(offer.AppendRequest(nil, key, forwarded(r), rt.deflate)); err != nil {
+	if _, err := conn.Write(offer.AppendRequest(nil, key, forwarded(r), rt.compression)); err != nil {
 		return nil, refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail("writing the handshake: " + err.Error())
 	}
 	reply, head, n, no := readReply(conn)

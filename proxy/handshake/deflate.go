@@ -2,6 +2,18 @@ package handshake
 
 import "github.com/gobwas/ws/wsflate"
 
+// Compression says what may become of permessage-deflate between a client and an upstream.
+type Compression uint8
+
+const (
+	// Off declines it.
+	Off Compression = iota
+	// Pass lets the two agree on what they like.
+	Pass
+	// Inspect has both of them agree to keep no context from one message to the next, so that each can be inflated by itself.
+	Inspect
+)
+
 // The parameters of permessage-deflate (RFC 7692 section 7.1).
 const (
 	serverNoContextTakeover = "server_no_context_takeover"
@@ -68,6 +80,20 @@ func accepts(offer, answer wsflate.Parameters) bool {
 		return true
 	}
 	return offer.ClientMaxWindowBits == anyWindow || answer.ClientMaxWindowBits <= offer.ClientMaxWindowBits
+}
+
+// withoutContext returns e with both no_context_takeover parameters. In an offer they bind the server and announce what the client will be told
+// to do; a server may put both into its answer whatever it was offered (RFC 7692 sections 7.1.1.1 and 7.1.1.2). Windows stay as they are: who
+// inflates a copy with the largest one reads them all (section 7.1.2).
+func withoutContext(e Extension) Extension {
+	kept := Extension{Name: e.Name, Params: make([]Param, 0, len(e.Params)+2)}
+	for _, p := range e.Params {
+		if p.Name != serverNoContextTakeover && p.Name != clientNoContextTakeover {
+			kept.Params = append(kept.Params, p)
+		}
+	}
+	kept.Params = append(kept.Params, Param{Name: serverNoContextTakeover}, Param{Name: clientNoContextTakeover})
+	return kept
 }
 
 // offerable keeps the extensions that the gateway can relay: permessage-deflate with lawful parameters. The others are declined by silence.

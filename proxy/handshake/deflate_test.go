@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/gobwas/ws/wsflate"
@@ -113,6 +114,47 @@ func TestAccepts(t *testing.T) {
 		}
 		if got := accepts(parse(tc.offer, false), parse(tc.answer, true)); got != tc.want {
 			t.Errorf("offer %q, answer %q: %v, want %v", tc.offer, tc.answer, got, tc.want)
+		}
+	}
+}
+
+// TestInspect is compression: inspect. Whatever a client offers, the upstream is offered the same without contexts, and the client is answered
+// so; what the upstream says of windows stays.
+func TestInspect(t *testing.T) {
+	const both = "; server_no_context_takeover; client_no_context_takeover"
+	for _, tc := range []struct{ offer, sent, answer, accepted string }{
+		{"permessage-deflate", "permessage-deflate" + both, "permessage-deflate; server_no_context_takeover", "permessage-deflate" + both},
+		{"permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits" + both,
+			"permessage-deflate; server_no_context_takeover; client_max_window_bits=12", "permessage-deflate; client_max_window_bits=12" + both},
+		{"permessage-deflate; client_no_context_takeover; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10" + both,
+			"permessage-deflate; server_max_window_bits=9; client_no_context_takeover; server_no_context_takeover", "permessage-deflate; server_max_window_bits=9" + both},
+		{"permessage-deflate; server_max_window_bits=10, permessage-deflate", "permessage-deflate; server_max_window_bits=10" + both + ", permessage-deflate" + both,
+			"permessage-deflate" + both, "permessage-deflate" + both},
+		{"permessage-deflate", "permessage-deflate" + both, "", ""},
+		{"permessage-deflate", "permessage-deflate" + both, "permessage-deflate", "refused"}, // the server keeps a context
+		{"permessage-deflate", "permessage-deflate" + both, "permessage-deflate; client_max_window_bits=10; server_no_context_takeover", "refused"},
+		{"permessage-deflate; server_max_window_bits=16", "", "", ""}, // Z-07
+		{"permessage-deflate; server_max_window_bits=16", "", "permessage-deflate; server_no_context_takeover", "refused"},
+	} {
+		o := mustTravel(t, with(t, "Sec-WebSocket-Extensions: "+tc.offer))
+		for range 2 { // the next server is offered no more
+			sent := string(o.AppendRequest(nil, sampleKey, Forwarded{}, Inspect))
+			if _, got, _ := strings.Cut(sent, "Sec-WebSocket-Extensions: "); tc.sent == "" && got != "" || tc.sent != "" && !strings.HasPrefix(got, tc.sent+"\r\n") {
+				t.Errorf("%s: sent %q, want %q", tc.offer, sent, tc.sent)
+			}
+		}
+		var lines []string
+		if tc.answer != "" {
+			lines = append(lines, "Sec-WebSocket-Extensions: "+tc.answer)
+		}
+		a, refusal := o.Verify(sampleKey, reply(t, lines...))
+		if refused := tc.accepted == "refused"; refused != (refusal != nil) {
+			t.Errorf("%s, answered %s: %v", tc.offer, tc.answer, refusal)
+		} else if !refused && (a.Extensions != tc.accepted || a.Deflate != (tc.accepted != "")) {
+			t.Errorf("%s, answered %s: the client is told %q, want %q", tc.offer, tc.answer, a.Extensions, tc.accepted)
+		}
+		if a.Deflate && !(a.Params.ServerNoContextTakeover && a.Params.ClientNoContextTakeover) {
+			t.Errorf("%s, answered %s: agreed on %+v", tc.offer, tc.answer, a.Params)
 		}
 	}
 }

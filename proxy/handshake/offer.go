@@ -28,6 +28,7 @@ type Offer struct {
 	Key          string      // Sec-WebSocket-Key on HTTP/1.1, else ""
 	Subprotocols []string    // in the client's order
 	Extensions   []Extension // permessage-deflate offers with lawful parameters, in the client's order
+	compression  Compression // that AppendRequest was told
 	Header       http.Header // the end-to-end fields, Origin and Cookie among them; no Host, Sec-WebSocket-*, Forwarded, X-Forwarded-*
 }
 

@@ -216,7 +216,7 @@ func TestDeclinedOffers(t *testing.T) {
 		if len(o.Extensions) != 0 {
 			t.Errorf("%s: kept as %v", params, o.Extensions)
 		}
-		if sent := string(o.AppendRequest(nil, sampleKey, Forwarded{}, true)); strings.Contains(sent, "Extensions") {
+		if sent := string(o.AppendRequest(nil, sampleKey, Forwarded{}, Pass)); strings.Contains(sent, "Extensions") {
 			t.Errorf("%s: sent %q", params, sent)
 		}
 		o = mustTravel(t, with(t, "Sec-WebSocket-Extensions: permessage-deflate; "+params+", permessage-deflate"))

@@ -9,10 +9,18 @@ type Forwarded struct {
 
 // AppendRequest appends the handshake that the gateway makes in its own name: a GET of the same path and authority with the key given, what the
 // client offered, its end-to-end fields sorted by name, and fwd last. Fields that o.Header should not hold are passed over, and control bytes
-// in values become spaces. With deflate false compression is declined: o.Extensions becomes nil, so that Verify refuses what was not asked for.
-func (o *Offer) AppendRequest(dst []byte, key string, fwd Forwarded, deflate bool) []byte {
-	if !deflate {
+// in values become spaces. With compression Off o.Extensions becomes nil, so that Verify refuses what was not asked for; with Inspect it becomes
+// what is offered in its place, and Verify answers the client likewise.
+func (o *Offer) AppendRequest(dst []byte, key string, fwd Forwarded, compression Compression) []byte {
+	switch o.compression = compression; compression {
+	case Off:
 		o.Extensions = nil
+	case Inspect:
+		offers := make([]Extension, 0, len(o.Extensions))
+		for _, e := range o.Extensions {
+			offers = append(offers, withoutContext(e))
+		}
+		o.Extensions = offers
 	}
 	dst = append(dst, "GET "...)
 	dst = appendTarget(dst, o.Path)

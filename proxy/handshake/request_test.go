@@ -14,7 +14,7 @@ func TestAppendRequest(t *testing.T) {
 		"GET => GET /w%73?a=b HTTP/1.1", "Host => Host: App.Example.com:8443", "X-Forwarded-For: 6.6.6.6", "Cookie: a=b", "Accept: b", "Cookie: c=d",
 		"Sec-WebSocket-Protocol: chat, v2", `Sec-WebSocket-Extensions: permessage-deflate;client_max_window_bits="12"`))
 	fwd := Forwarded{For: "192.0.2.1", Proto: "https", Host: "app.example.com"}
-	got := string(o.AppendRequest([]byte("before "), "bmV3IGtleSBhbmQgbW9yZQ==", fwd, true))
+	got := string(o.AppendRequest([]byte("before "), "bmV3IGtleSBhbmQgbW9yZQ==", fwd, Pass))
 	want := strings.ReplaceAll(`before GET /ws?a=b HTTP/1.1
 Host: app.example.com:8443
 Upgrade: websocket
@@ -36,7 +36,7 @@ X-Forwarded-Host: app.example.com
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	for range 20 { // maps have no order of their own
-		if again := string(o.AppendRequest([]byte("before "), "bmV3IGtleSBhbmQgbW9yZQ==", fwd, true)); again != got {
+		if again := string(o.AppendRequest([]byte("before "), "bmV3IGtleSBhbmQgbW9yZQ==", fwd, Pass)); again != got {
 			t.Fatalf("differs:\n%s", again)
 		}
 	}
@@ -46,7 +46,7 @@ X-Forwarded-Host: app.example.com
 // TestDeclineCompression is compression: off; what was not sent must not be answered.
 func TestDeclineCompression(t *testing.T) {
 	o := mustTravel(t, with(t, "Sec-WebSocket-Extensions: permessage-deflate"))
-	if sent := string(o.AppendRequest(nil, sampleKey, Forwarded{}, false)); strings.Contains(sent, "Extensions") || strings.Contains(sent, "X-Forwarded") {
+	if sent := string(o.AppendRequest(nil, sampleKey, Forwarded{}, Off)); strings.Contains(sent, "Extensions") || strings.Contains(sent, "X-Forwarded") {
 		t.Errorf("sent %q", sent)
 	}
 	if _, refusal := o.Verify(sampleKey, reply(t, "Sec-WebSocket-Extensions: permessage-deflate")); refusal == nil {
@@ -68,7 +68,7 @@ func TestAppendRequestInjects(t *testing.T) {
 	o.Path, o.RawQuery, o.Authority = "/"+evil, evil, "host"+evil
 	o.Subprotocols = []string{evil}
 	o.Header["X-Empty"] = []string{""}
-	sent := o.AppendRequest(nil, evil, Forwarded{evil, evil, evil}, true)
+	sent := o.AppendRequest(nil, evil, Forwarded{evil, evil, evil}, Pass)
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(append(sent, "rest"...))))
 	if err != nil {
 		t.Fatalf("%v in %q", err, sent)
@@ -126,7 +126,7 @@ Set-Cookie: b=2
 func checkRebuilt(t testing.TB, o *Offer) {
 	t.Helper()
 	const key = "bmV3IGtleSBhbmQgbW9yZQ=="
-	sent := string(o.AppendRequest(nil, key, Forwarded{For: "192.0.2.1"}, true))
+	sent := string(o.AppendRequest(nil, key, Forwarded{For: "192.0.2.1"}, Pass))
 	again, refusal := travel(t, sent)
 	if refusal != nil {
 		t.Fatalf("own request refused with %v: %q", refusal, sent)
@@ -146,6 +146,6 @@ func BenchmarkAppendRequest(b *testing.B) {
 	buf := make([]byte, 0, 1024)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = o.AppendRequest(buf[:0], sampleKey, Forwarded{For: "192.0.2.1", Proto: "https"}, true)
+		buf = o.AppendRequest(buf[:0], sampleKey, Forwarded{For: "192.0.2.1", Proto: "https"}, Pass)
 	}
 }

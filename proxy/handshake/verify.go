@@ -12,7 +12,7 @@ type Agreement struct {
 	Subprotocol string             // "" for none
 	Extensions  string             // the value of Sec-WebSocket-Extensions for the client, "" for none
 	Deflate     bool               // permessage-deflate: RSV1 is lawful on the first frame of a message, in both directions
-	Params      wsflate.Parameters // of permessage-deflate, as the upstream answered
+	Params      wsflate.Parameters // of permessage-deflate, as the client is answered
 	Header      http.Header        // end-to-end fields of the 101, such as Set-Cookie
 }
 
@@ -60,6 +60,10 @@ func (o *Offer) agree(a *Agreement, values []string) bool {
 	for _, e := range o.Extensions {
 		if offer, ok := parseDeflate(e, false); ok && e.Name == wsflate.ExtensionName && accepts(offer, a.Params) {
 			a.Deflate = true
+			if o.compression == Inspect {
+				answered[0] = withoutContext(answered[0])
+				a.Params.ServerNoContextTakeover, a.Params.ClientNoContextTakeover = true, true
+			}
 			a.Extensions = string(AppendExtensions(nil, answered))
 			return true
 		}
