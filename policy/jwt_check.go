@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/framegate/framegate/internal/strictyaml"
@@ -96,9 +97,9 @@ func (p place) issuer(c jwt.IssuerConfig, report Report) *jwt.Issuer {
 
 // fetched returns the keys of an issuer that publishes them; none, if nothing is to be fetched.
 func (p place) fetched(c jwt.IssuerConfig, report Report) (jwt.Keys, error) {
-	source := jwks.Config{URL: c.JWKSURL, DangerouslyAllowHTTP: c.DangerouslyAllowHTTP}
+	source := jwks.Config{URL: c.JWKSURL, MaxStale: time.Duration(c.MaxStale), DangerouslyAllowHTTP: c.DangerouslyAllowHTTP}
 	if c.JWKSCA != "" {
-		source.CAFile = p.env.Path(p.policy, c.JWKSCA)
+		source.CAFile = p.path(c.JWKSCA)
 	}
 	ok := true
 	source.Validate(func(path, format string, args ...any) {

@@ -33,15 +33,12 @@ func newAdmin(s *Server, address string) (*admin, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s.leaving.Load() {
-			answer(w, http.StatusServiceUnavailable, "draining")
+		reason, ok := s.ready()
+		if !ok {
+			answer(w, http.StatusServiceUnavailable, reason)
 			return
 		}
-		if !s.keys.ready() {
-			answer(w, http.StatusServiceUnavailable, "no keys of a token issuer")
-			return
-		}
-		answer(w, http.StatusOK, "ready")
+		answer(w, http.StatusOK, reason)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	return &admin{ln: ln, http: &http.Server{

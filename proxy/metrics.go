@@ -27,7 +27,6 @@ type metrics struct {
 	decisions  *prometheus.CounterVec // route, policy, rule, outcome
 	tlsErrors  prometheus.Counter
 	panics     prometheus.Counter
-	ready      prometheus.Gauge
 }
 
 // noRoute labels what was refused before a route was found.
@@ -50,11 +49,10 @@ func newMetrics(version string) *metrics {
 		live:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "framegate_connections", Help: "Live WebSocket connections."}, []string{"route"}),
 		tlsErrors:  prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
 		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_panics_total", Help: "Faults of the gateway that ended one session."}),
-		ready:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_ready", Help: "1 while new connections are welcome."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.tlsErrors, m.panics, m.ready, build,
+	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.tlsErrors, m.panics, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(noRoute, result)

@@ -35,6 +35,7 @@ type Server struct {
 	keys        keySets
 	waitlist    waitlist
 	driver      driver
+	keyed       atomic.Bool // all of them have been there once
 	leaving     atomic.Bool // not ready any more
 	draining    atomic.Bool // no new sessions
 }
@@ -56,6 +57,7 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 		return nil, errors.Join(mistakes...)
 	}
 	s.site.Store(st)
+	s.registerReady()
 	if s.certs, err = tlsmgr.New(cfg.TLS, log); err != nil {
 		return nil, err
 	}
@@ -108,7 +110,6 @@ func (s *Server) Start() {
 		s.log.Info("listening", "address", l.ln.Addr().String(), "for", "clients", "tls", s.cfg.Listeners[i].TLS.Certificates)
 	}
 	s.keys.cache.Start(s.keys.live)
-	s.metrics.ready.Set(1)
 }
 
 // Addrs are the addresses of the listeners, in the order of the configuration.
@@ -127,7 +128,6 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(d.HardStop))
 	defer cancel()
-	s.metrics.ready.Set(0)
 	s.leaving.Store(true)
 	s.log.Info("draining", "connections", len(s.sessions.list()), "delay", time.Duration(d.Delay).String(), "window", time.Duration(d.Window).String())
 	if d.Delay > 0 {

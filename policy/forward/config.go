@@ -25,7 +25,7 @@ type Config struct {
 	ResponseHeaders      []string            `yaml:"response_headers" doc:"The header fields of the service's answer that the upstream gets. Clients cannot send these."`
 	UserHeader           string              `yaml:"user_header" doc:"The one of response_headers that names the user, for limits by user."`
 	Timeout              strictyaml.Duration `yaml:"timeout" default:"2s" max:"10s" doc:"How long the service may take, connecting included."`
-	OnFailure            string              `yaml:"on_failure" enum:"deny,dangerously_allow" default:"deny" doc:"What happens when the service cannot be reached in time, answers with 5xx, or makes no sense: the request is refused with 503 (deny), or admitted as if nobody had been asked (dangerously_allow)."`
+	OnFailure            string              `yaml:"on_failure" enum:"deny,dangerously_allow" default:"deny" doc:"What happens when the service cannot be reached in time, answers with 5xx, or makes no sense: the request is refused with 503 (deny), or admitted as if nobody had been asked (dangerously_allow). A redirect or another 4xx, which a client may have provoked, is always refused with 503."`
 	CA                   string              `yaml:"ca" doc:"A file with the certificate authorities that the service is verified with, PEM. Default: the system's."`
 	Cache                strictyaml.Duration `yaml:"cache" max:"5m" doc:"How long an admission holds for further requests that look the same to the service. A session that ends in this time is admitted on. Default: each request is asked about."`
 	DangerouslyAllowHTTP bool                `yaml:"dangerously_allow_http" doc:"Lets url be http of any address. Whoever is on the network path reads sessions, and admits whom they like."`

@@ -34,6 +34,7 @@ type IssuerConfig struct {
 	JWKSURL              string               `yaml:"jwks_url" doc:"Where the issuer publishes its keys, an https URL."`
 	JWKSFile             string               `yaml:"jwks_file" doc:"A file with the issuer's keys, a JSON Web Key Set."`
 	JWKSCA               string               `yaml:"jwks_ca" doc:"A file with the certificate authorities that the server of jwks_url is verified with, PEM. Default: the system's."`
+	MaxStale             strictyaml.Duration  `yaml:"max_stale" doc:"How long keys from jwks_url may serve after their time, while they cannot be fetched again. Default: 1h."`
 	DangerouslyAllowHTTP bool                 `yaml:"dangerously_allow_http" doc:"Lets jwks_url be plain http to a loopback address: whatever else runs on this host can then forge tokens."`
 	PEM                  string               `yaml:"pem" doc:"A file with the issuer's public keys or certificates, PEM. At most 8."`
 	Secret               string               `yaml:"secret" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
@@ -165,8 +166,13 @@ func (c IssuerConfig) checkSource(report Report) string {
 	if len(names) > 1 {
 		report(names[1], "%s beside %s, want one source of keys", names[1], names[0])
 	}
-	if c.JWKSCA != "" && c.JWKSURL == "" {
-		report("jwks_ca", "jwks_ca without jwks_url, which is what it is for")
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{{"jwks_ca", c.JWKSCA != ""}, {"max_stale", c.MaxStale != 0}, {"dangerously_allow_http", c.DangerouslyAllowHTTP}} {
+		if key.set && c.JWKSURL == "" {
+			report(key.name, "%s without jwks_url, which is what it is for", key.name)
+		}
 	}
 	return names[0]
 }

@@ -43,6 +43,8 @@ func TestCompileMistakes(t *testing.T) {
 		{"secret beside public keys", func(c *IssuerConfig) { c.Secret = secret }, "secret: secret beside jwks_url"},
 		{"an own authority", func(c *IssuerConfig) { c.JWKSCA = "ca.pem" }, ""},
 		{"an authority of nothing", func(c *IssuerConfig) { c.JWKSURL, c.PEM, c.JWKSCA = "", "a.pem", "ca.pem" }, "jwks_ca: jwks_ca without jwks_url"},
+		{"stale keys of nothing", func(c *IssuerConfig) { c.JWKSURL, c.PEM, c.MaxStale = "", "a.pem", 1 }, "max_stale: max_stale without jwks_url"},
+		{"http of nothing", func(c *IssuerConfig) { c.JWKSURL, c.PEM, c.DangerouslyAllowHTTP = "", "a.pem", true }, "dangerously_allow_http: "},
 
 		{"all public algorithms", func(c *IssuerConfig) {
 			c.Algorithms = strings.Fields("ES256 ES384 ES512 EdDSA RS256 RS384 RS512 PS256 PS384 PS512")
