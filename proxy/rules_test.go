@@ -145,9 +145,9 @@ func TestContentRules(t *testing.T) {
 			}
 			s := g.metrics.series(t)
 			for labels, want := range map[string]float64{
-				"outcome=drop,policy=rated,route=app,rule=client.operations":   1,
-				"outcome=reply,policy=rated,route=app,rule=client.secret": 1,
-				"outcome=close,policy=rated,route=app,rule=client.json":        1,
+				"outcome=drop,policy=rated,route=app,rule=client.operations": 1,
+				"outcome=reply,policy=rated,route=app,rule=client.secret":    1,
+				"outcome=close,policy=rated,route=app,rule=client.json":      1,
 			} {
 				if got := s["framegate_message_rules_total{from=client,"+labels+"}"]; got != want {
 					t.Errorf("%s is %v, want %v", labels, got, want)

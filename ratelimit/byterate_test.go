@@ -35,7 +35,7 @@ func TestByteRateUnmarshalText(t *testing.T) {
 		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
 			t.Errorf("%q = %+v, %v, want %+v", text, got, err, want)
 		}
-		if got.Rate() != (Rate{want.PerSecond, want.Burst}) {
+		if got.Rate() != Rate(want) {
 			t.Errorf("%q is the rate %v", text, got.Rate())
 		}
 	}

@@ -63,8 +63,8 @@ func TestFedWhileDelayed(t *testing.T) {
 		scribble(c)
 	}
 	out := drain(s, epoch)[relay.Upstream]
-	for now := epoch; len(out) < len(p); {
-		now = s.Deadline()
+	for len(out) < len(p) {
+		now := s.Deadline()
 		s.Tick(now)
 		out = append(out, drain(s, now)[relay.Upstream]...)
 		if now.Sub(epoch) > 5*time.Second {
