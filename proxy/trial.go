@@ -6,15 +6,22 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/proxy/relay"
+	"github.com/framegate/framegate/ratelimit"
 )
 
 // A Trial asks what a configuration decides about requests that nobody sends:
 // for tests and explanations of policies. It runs no gateway.
-type Trial struct{ site *site }
+type Trial struct {
+	site  *site
+	store ratelimit.Store
+}
 
 // NewTrial compiles a configuration that Load has found to be right. change,
 // where not nil, replaces what the policies would use of the outside.
@@ -27,7 +34,7 @@ func NewTrial(cfg *Config, change func(*policy.Env)) (*Trial, error) {
 	st := compile(cfg, common, nil, func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
 	}, ignore)
-	return &Trial{st}, errors.Join(mistakes...)
+	return &Trial{st, common.policies.Limits}, errors.Join(mistakes...)
 }
 
 // TrialRequest is a request and where it comes from.
@@ -50,6 +57,9 @@ type Outcome struct {
 	Header       http.Header
 	Query        string
 	Subprotocols []string
+
+	route *route // whose rules the session's messages are under
+	store ratelimit.Store
 }
 
 // Try decides about one request. The outcome's Admission is to be released. An
@@ -59,10 +69,12 @@ func (t *Trial) Try(ctx context.Context, r *TrialRequest) (*Outcome, error) {
 	if no != nil {
 		return &Outcome{Status: no.Status, Reason: no.Reason}, nil
 	}
-	p, out, err := t.policy(r, q)
-	if p == nil {
+	rt, out, err := t.route(r, q)
+	if rt == nil {
 		return out, err
 	}
+	p := rt.policy
+	out.route, out.store = rt, t.store
 	q.Now, q.Address, q.Secure = r.Now, r.Address, r.URL.Scheme == "https"
 	_, q.HasCookie = q.Header["Cookie"]
 	judge := p.Admit
@@ -81,13 +93,19 @@ func (t *Trial) Try(ctx context.Context, r *TrialRequest) (*Outcome, error) {
 	return out, nil
 }
 
-// policy finds what holds for a request.
-func (t *Trial) policy(r *TrialRequest, q *policy.Request) (p *policy.Policy, out *Outcome, err error) {
+// route finds what holds for a request: a route, or one made of policies.
+func (t *Trial) route(r *TrialRequest, q *policy.Request) (rt *route, out *Outcome, err error) {
 	if r.Policies != nil {
-		p = t.site.policies.Route(r.Policies, func(_, format string, args ...any) { err = errors.Join(err, fmt.Errorf(format, args...)) })
-		return p, &Outcome{}, err
+		p := t.site.policies.Route(r.Policies, func(_, format string, args ...any) { err = errors.Join(err, fmt.Errorf(format, args...)) })
+		if p == nil {
+			return nil, &Outcome{}, err
+		}
+		rt = &route{policy: p, limits: compileLimits(&RouteConfig{CloseTimeout: strictyaml.Duration(relay.Defaults().CloseTimeout)}, p, ignore)}
+		rt.rules = compileRules(p, rt.limits)
+		rt.limits.Memory = t.site.routes[0].limits.Memory
+		return rt, &Outcome{}, nil
 	}
-	rt := t.site.router.find(q.Host, q.Path)
+	rt = t.site.router.find(q.Host, q.Path)
 	switch {
 	case rt == nil:
 		return nil, &Outcome{Status: http.StatusNotFound, Reason: "not found"}, nil
@@ -96,7 +114,7 @@ func (t *Trial) policy(r *TrialRequest, q *policy.Request) (p *policy.Policy, ou
 		return nil, &Outcome{Route: rt.name, Status: no.Status, Reason: no.Reason}, nil
 	}
 	q.Route = rt.name
-	return rt.policy, &Outcome{Route: rt.name}, nil
+	return rt, &Outcome{Route: rt.name}, nil
 }
 
 // trialRequest reads a request as the gateway would.
@@ -115,12 +133,13 @@ func trialRequest(r *TrialRequest) (*policy.Request, *refused) {
 	return requestOf(offer), nil
 }
 
-// Rules lists the rules of all routes, each once.
+// Rules lists the rules of all routes, about requests and about messages, each
+// once.
 func (t *Trial) Rules() []policy.Rule {
 	seen := map[policy.Rule]bool{}
 	var all []policy.Rule
 	for _, rt := range t.site.routes {
-		for _, rule := range rt.policy.Rules() {
+		for _, rule := range slices.Concat(rt.policy.Rules(), rt.rules[relay.Client].names, rt.rules[relay.Upstream].names) {
 			if !seen[rule] {
 				seen[rule] = true
 				all = append(all, rule)

@@ -22,10 +22,11 @@ type File struct {
 
 // Test is a request and what the policies should make of it.
 type Test struct {
-	Name     string   `yaml:"name" required:"true" doc:"What the test shows."`
-	Policies []string `yaml:"policies" doc:"Policies that judge, instead of those of the request's route."`
-	Request  Request  `yaml:"request" required:"true" doc:"The request."`
-	Expect   Expect   `yaml:"expect" required:"true" doc:"What is expected. What is left out may be anything."`
+	Name     string    `yaml:"name" required:"true" doc:"What the test shows."`
+	Policies []string  `yaml:"policies" doc:"Policies that judge, instead of those of the request's route."`
+	Request  Request   `yaml:"request" required:"true" doc:"The request."`
+	Messages []Message `yaml:"messages" doc:"Messages of the connection once it is admitted, in their order."`
+	Expect   Expect    `yaml:"expect" required:"true" doc:"What is expected. What is left out may be anything."`
 }
 
 // Expect is what a test demands of the outcome.
@@ -78,6 +79,14 @@ func (t *Test) check(i int, names map[string]int, doc *strictyaml.Document) (err
 	names[t.Name] = i
 	if t.Expect.Decision == "admit" && (t.Expect.Policy != "" || t.Expect.Rule != "") {
 		at("expect", "a request that is admitted has no rule that refuses, want decision: refuse, or neither policy nor rule")
+	}
+	if len(t.Messages) > 0 && (t.Expect.Decision != "admit" || t.Request.plain()) {
+		at("messages", "only a handshake that is admitted has messages")
+	}
+	for n := range t.Messages {
+		t.Messages[n].check(func(path, format string, args ...any) {
+			at(strictyaml.Join(indexed("messages", n), path), format, args...)
+		})
 	}
 	t.Request.check(func(path, format string, args ...any) { at(strictyaml.Join("request", path), format, args...) })
 	return errs

@@ -110,6 +110,10 @@ func (s *Suite) run(ctx context.Context, t *Test, cfg *proxy.Config, now time.Ti
 		}
 	}
 	r := &Result{Name: t.Name, Failures: t.Expect.compare(t.Request.plain(), out), Trace: steps(out)}
+	if len(t.Messages) > 0 && out.Status == 0 {
+		failures, trace := t.play(out, out.Admission.Now)
+		r.Failures, r.Trace = append(r.Failures, failures...), append(r.Trace, trace...)
+	}
 	for _, step := range r.Trace {
 		name := step.Policy + "/" + step.Rule
 		s.rules[name] = true
