@@ -1,6 +1,12 @@
 package transcript
 
-import "github.com/framegate/framegate/proxy/relay"
+import (
+	"bytes"
+	"compress/flate"
+	"io"
+
+	"github.com/framegate/framegate/proxy/relay"
+)
 
 // A Program is what a fuzzer's bytes mean: zeros, where they end.
 type Program []byte
@@ -42,6 +48,9 @@ func (p *Program) Frame(from relay.Side) []byte {
 	default:
 		f.Payload = append(Filler(Pick(p, 125, 126, 4080, 4088, 4092, 4093, 5000, 9000)), p.text(3)...)
 	}
+	if f.RSV == 4 && f.Fin && p.Next()%4 > 0 {
+		f.Payload = Deflated(f.Payload)
+	}
 	f.Length = uint64(len(f.Payload))
 	switch {
 	case f.Length > 65535:
@@ -64,6 +73,22 @@ func (p *Program) text(n int) []byte {
 	return b
 }
 
+// Deflated is a message as RFC 7692 §7.2.1 has it made.
+func Deflated(p []byte) []byte {
+	var b bytes.Buffer
+	z, _ := flate.NewWriter(&b, flate.BestSpeed) // the level is one
+	z.Write(p)
+	z.Flush()
+	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
+}
+
+// Inflated is what the payload of a compressed message says, as far as it can
+// be read.
+func Inflated(p []byte) []byte {
+	out, _ := io.ReadAll(flate.NewReader(bytes.NewReader(append(bytes.Clone(p), 0, 0, 0xff, 0xff))))
+	return out
+}
+
 // Limits makes limits, and what a session is granted.
 func (p *Program) Limits() (*relay.Limits, *relay.Grant) {
 	s := newSettings()
@@ -82,6 +107,7 @@ func (p *Program) Limits() (*relay.Limits, *relay.Grant) {
 	}
 	s.grant.Deflate = flags&64 != 0
 	if flags&128 != 0 {
+		l.Inflate = p.Next()%2 == 0
 		for range 1 + p.Next()%4 {
 			shape := &l.From[Pick(p, relay.Client, relay.Client, relay.Upstream)]
 			shape.Rates = append(shape.Rates, p.rate(len(shape.Rates)))

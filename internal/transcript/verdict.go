@@ -150,9 +150,10 @@ func match(f Frame, in []Frame) int {
 	return 0
 }
 
-// Drops reports whether messages of a side may vanish.
+// Drops reports whether messages of a side may vanish, or are kept until they
+// are whole.
 func Drops(l *relay.Limits, grant *relay.Grant, from relay.Side) bool {
-	return grant.Inspectors[from] != nil || slices.ContainsFunc(l.From[from].Rates, func(r relay.Rate) bool {
+	return grant.Inspectors[from] != nil || l.Inflate && grant.Deflate || slices.ContainsFunc(l.From[from].Rates, func(r relay.Rate) bool {
 		return !r.Shadow && (r.Action == relay.ActDrop || r.Action == relay.ActReply)
 	})
 }

@@ -32,7 +32,8 @@
 // sessions together; control frames that are interleaved with it go on at once.
 // A message that an Inspector wants is shown to it as a copy, without mask, when
 // it is whole; where it stands whole in one read it is not gathered at all. What
-// it passes goes on as it came. The rates of the operation that it names are
+// it passes goes on as it came. A compressed one is inflated before, into a
+// buffer that stops at max_message (inflate.go). The rates of the operation that it names are
 // asked after that, since nobody could know before.
 //
 // What a rate delays stays behind with the rest of the read that brought it
