@@ -99,7 +99,7 @@ func (s *Session) walkOn(from Side) {
 	switch {
 	case h.phase != relaying, !w.retried:
 	case l.whole:
-		v = w.follow(w.charge())
+		v = w.follow(w.charge(h.rules.due))
 		w.retried = false
 	default:
 		v = w.frame()

@@ -118,7 +118,6 @@ func (w *walker) release() {
 func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 	s, h := w.s, w.h
 	r := h.rules
-	r.due = tally{}
 	if !r.inspecting && !r.inflating {
 		return pass, nil
 	}
@@ -127,22 +126,22 @@ func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 		return drop, v
 	}
 	h.stats.Inspected += uint64(plain.n)
-	r.due.size = int64(plain.n)
+	due := tally{size: int64(plain.n)}
 	if r.inflating {
-		r.due.bytes, r.due.whole = r.due.size, r.due.size
+		due.bytes, due.whole = due.size, due.size
 	}
 	var verdict Verdict
 	if r.inspecting {
 		verdict = s.grant.Inspectors[w.from].Inspect(Message{Kind: h.message, Payload: plain.bytes(), Now: s.clock()})
 	}
 	free(&plain)
-	r.due.operations = verdict.Operations
-	if f, v := w.obey(&verdict); f != pass || v != nil {
-		return f, v
+	due.operations = verdict.Operations
+	f, v := w.obey(&verdict)
+	if f == pass && v == nil {
+		f, v = w.charge(&due)
 	}
-	f, v := w.charge()
 	if f == wait {
-		r.due.operations = slices.Clone(r.due.operations)
+		r.due = &tally{count: due.count, operations: slices.Clone(due.operations), size: due.size}
 	}
 	return f, v
 }
@@ -188,8 +187,8 @@ func (w *walker) obey(verdict *Verdict) (fate, *frame.Violation) {
 
 // charge takes what a whole message counts from the rates that could not tell
 // before.
-func (w *walker) charge() (fate, *frame.Violation) {
-	if refused, after := w.s.charge(w.from, &w.h.rules.due); refused != nil {
+func (w *walker) charge(due *tally) (fate, *frame.Violation) {
+	if refused, after := w.s.charge(w.from, due); refused != nil {
 		return w.refuse(refused, after)
 	}
 	return pass, nil
@@ -246,7 +245,7 @@ func (r *ruling) collect(p []byte, m *Memory) bool {
 // forget ends the gathering of a message.
 func (r *ruling) forget() {
 	free(&r.parts)
-	r.last, r.gathering = nil, false
+	r.last, r.due, r.gathering = nil, nil, false
 }
 
 // drop lets the current message vanish. Its sender is sent reply, where that

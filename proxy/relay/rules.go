@@ -6,13 +6,20 @@ import (
 	"github.com/framegate/framegate/proxy/frame"
 )
 
+// A count is what a message, or a part of it, counts for the rates of all
+// messages.
+type count struct {
+	messages int64
+	bytes    int64 // for the rates that count frame by frame
+	whole    int64 // for those that count message by message
+}
+
 // A tally is what a frame or a message counts.
 type tally struct {
-	frames, messages int64
-	bytes            int64    // for the rates that count frame by frame
-	whole            int64    // for those that count message by message
-	operations       []string // of a message that was inspected
-	size             int64    // its bytes
+	count
+	frames     int64
+	operations []string // of a message that was inspected
+	size       int64    // its bytes
 }
 
 // of is what the tally counts for a rate.
@@ -50,13 +57,13 @@ type ruling struct {
 	buckets []Bucket // parallel to Shape.Rates
 
 	// The current message.
-	taken       tally // from the rates
+	taken       count // from the rates
 	gathering   bool  // it is kept until it is whole
 	inspecting  bool  // and then shown to the inspector
 	inflating   bool  // inflated before
 	dropping    bool
 	parts, last *buffer // as it came, where it is gathered
-	due         tally   // what else it counts, now that it is whole
+	due         *tally  // what it counts besides, where it is whole and has to wait
 
 	owed    string // text message that the side is sent between two others
 	backlog backlog
@@ -139,7 +146,7 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 	r, data := s.ruling(w.from), !hdr.OpCode.IsControl()
 	t := tally{frames: 1}
 	if begins(hdr) {
-		r.taken, t.messages = tally{}, 1
+		r.taken, t.messages = count{}, 1
 		inspector := s.grant.Inspectors[w.from]
 		r.inspecting = inspector != nil && inspector.Wants(hdr.OpCode)
 		r.inflating = h.compressed && (r.inspecting || s.limits.Inflate)
@@ -200,7 +207,7 @@ func (w *walker) refuse(r *Rate, after time.Duration) (fate, *frame.Violation) {
 	}
 	s.report(w.from, hit)
 	if w.h.rules.gathering { // else nothing was taken, or some of it was relayed
-		s.give(w.from, s.limits.From[w.from].Rates, &w.h.rules.taken)
+		s.give(w.from, s.limits.From[w.from].Rates, &tally{count: w.h.rules.taken})
 	}
 	switch r.Action {
 	case ActDelay:

@@ -226,6 +226,7 @@ func TestPausedWhileSomebodyElseWrites(t *testing.T) {
 		r := start(t, l, nil, [2][]byte{})
 		r.conns[0].stall(true)
 		time.Sleep(l.PingInterval)
+		synctest.Wait() // the timer fires at this moment, and writes first
 		var want []byte
 		for range 100 {
 			p := sends(relay.Upstream, frame.OpBinary, transcript.Filler(10_000))
