@@ -263,12 +263,13 @@ func TestRowsIdle(t *testing.T) {
 		})
 	}
 	run("close/idle is not a busy session", func(t *testing.T) {
-		g := startRows(t, rowSetup{route: "idle_timeout: 600ms"})
+		g := startRows(t, rowSetup{route: "idle_timeout: 2s"})
 		c, _ := g.open(t, "/ws")
 		stop := make(chan struct{})
 		defer close(stop)
-		go c.Dribble(bytes.Repeat(wstest.Hex("81 81 M 61"), 5), 20*time.Millisecond, stop)
-		for i := range 5 {
+		const messages = 20 // of 7 bytes: nearly 3 s
+		go c.Dribble(bytes.Repeat(wstest.Hex("81 81 M 61"), messages), 20*time.Millisecond, stop)
+		for i := range messages {
 			if f := c.Frame(); f.IsClose() {
 				t.Fatalf("message %d: %v", i, f)
 			}
