@@ -5,6 +5,8 @@ package proxy
 import (
 	"net"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/framegate/framegate/proxy/relay"
 )
 
@@ -18,5 +20,7 @@ func (driver) wrap(c net.Conn) net.Conn { return c }
 func (driver) take(*relay.Session, *connection, net.Conn, net.Conn, [2][]byte) (failer, bool) {
 	return nil, false
 }
+
+func (driver) register(*prometheus.Registry) {}
 
 func (driver) close() {}

@@ -65,6 +65,7 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 		s.certs.Close()
 		return nil, err
 	}
+	s.driver.register(s.metrics.registry)
 	defer func() {
 		if err != nil {
 			s.unbind()
