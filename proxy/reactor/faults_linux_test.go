@@ -234,7 +234,7 @@ func TestEndWithData(t *testing.T) {
 // TestEndBehindMuchData ends a connection behind more than one read takes, and
 // exactly as much. Nothing announces the end once more.
 func TestEndBehindMuchData(t *testing.T) {
-	for _, size := range []int{readSize - 1, readSize, readSize + 1, 3 * readSize} {
+	for _, size := range []int{readSize - 1, readSize, readSize + 1, bulkSize, bulkSize + 1, 3 * bulkSize} {
 		onAllWirings(t, func(t *testing.T, r *rig, from relay.Side) {
 			header := len(sends(from, frame.OpBinary, make([]byte, size))) - size
 			p := sends(from, frame.OpBinary, transcript.Filler(size-header))
@@ -355,7 +355,7 @@ func (touchy) Panicked(any, []byte)            { panic("touchy") }
 func TestPanickingOwner(t *testing.T) {
 	r := &rig{t: t, loop: newLoopByHand(t, wheelTick), ledger: &ledger{}}
 	r.hooks = touchy{r.ledger}
-	r.begin(wiring{"unix", "unix", tls.VersionTLS13}, testLimits(), nil, [2][]byte{})
+	r.begin(wiring{name: "unix", network: "unix", tls: tls.VersionTLS13}, testLimits(), nil, [2][]byte{})
 	r.Send(relay.Client, sends(relay.Client, frame.OpText, []byte("good")))
 	wantTold(t, r.peers[relay.Client], 1011)
 	wantTold(t, r.peers[relay.Upstream], 1011)
@@ -373,7 +373,7 @@ func TestNothingIsLeftOfDescriptors(t *testing.T) {
 		r := &rig{t: t, loop: l, ledger: &ledger{}}
 		r.hooks = r.ledger
 		r.core = relay.New(testLimits(), nil, l.now)
-		conns := r.connect(wiring{"tcp", "tcp", 0})
+		conns := r.connect([2]wiring{{network: "tcp"}, {network: "tcp"}})
 		before := descriptors(t)
 		var failed error
 		withDescriptors(t, left, func() {

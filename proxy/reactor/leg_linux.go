@@ -37,6 +37,16 @@ const (
 // readable reports whether the session wants to hear more of the leg.
 func (x *leg) readable() bool { return x.closed == 0 && !x.paused && !x.eof }
 
+// room is what of a buffer is read into at once. Between plain connections
+// large messages cost less in large pieces, for each write wakes a peer; but
+// what the other one does not take would have to be kept.
+func (x *leg) room(p []byte) []byte {
+	if other := &x.session.legs[x.side.Other()]; x.tls != nil || other.tls != nil || len(other.out) > 0 {
+		return p[:readSize]
+	}
+	return p
+}
+
 // read fills p with what can be had without waiting. more says that there may
 // be more at once; err is what ended the input.
 func (x *leg) read(p []byte) (n int, more bool, err error) {

@@ -16,6 +16,7 @@ import (
 
 const (
 	readSize  = 64 << 10
+	bulkSize  = 256 << 10 // of a read where that is worth it: see leg.room
 	maxCork   = 256 << 10
 	maxEvents = 256
 	maxFires  = 4 // of one timer, in one turn
@@ -146,10 +147,11 @@ func (l *loop) receive(x *leg) {
 	}
 	s := x.session
 	s.change(func(core *relay.Session) {
-		n, more, err := x.read(l.buf)
+		p := x.room(l.buf)
+		n, more, err := x.read(p)
 		s.drain() // reading TLS may have ended the writing
 		if n > 0 {
-			core.Feed(x.side, l.buf[:n], l.now)
+			core.Feed(x.side, p[:n], l.now)
 			s.report(x.side)
 		}
 		if more {

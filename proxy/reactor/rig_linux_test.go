@@ -69,16 +69,19 @@ func (g *ledger) Ended(r relay.Result, stats [2]relay.Stats) {
 // A wiring says what connects a rig's session to its peers.
 type wiring struct {
 	name    string
-	network string // unix or tcp
-	tls     uint16 // its version, or 0
+	network string           // unix or tcp
+	tls     uint16           // its version, or 0
+	cert    *tls.Certificate // of the server; each one its own where it is nil
 }
 
 // wirings are all that a session must not be able to tell from each other. Of
 // TCP the kernel's buffers cannot be filled for certain, so there no peer stalls.
 func wirings() []wiring {
 	return []wiring{
-		{"unix", "unix", 0}, {"tcp", "tcp", 0},
-		{"unix TLS 1.2", "unix", tls.VersionTLS12}, {"unix TLS 1.3", "unix", tls.VersionTLS13}, {"tcp TLS 1.3", "tcp", tls.VersionTLS13},
+		{name: "unix", network: "unix"}, {name: "tcp", network: "tcp"},
+		{name: "unix TLS 1.2", network: "unix", tls: tls.VersionTLS12},
+		{name: "unix TLS 1.3", network: "unix", tls: tls.VersionTLS13},
+		{name: "tcp TLS 1.3", network: "tcp", tls: tls.VersionTLS13},
 	}
 }
 
@@ -122,15 +125,15 @@ func newRig(t testing.TB, l *loop, w wiring, limits *relay.Limits, grant *relay.
 func (r *rig) begin(w wiring, limits *relay.Limits, grant *relay.Grant, early [2][]byte) {
 	r.t.Helper()
 	r.core = relay.New(limits, grant, r.loop.now)
-	r.hand(r.connect(w), early)
+	r.hand(r.connect([2]wiring{w, w}), early)
 	r.rest()
 }
 
 // connect makes the peers, and returns what a driver is given.
-func (r *rig) connect(w wiring) (conns [2]net.Conn) {
+func (r *rig) connect(w [2]wiring) (conns [2]net.Conn) {
 	r.t.Helper()
 	for side := range conns {
-		r.peers[side], conns[side] = newPeer(r.t, w, relay.Side(side))
+		r.peers[side], conns[side] = newPeer(r.t, w[side], relay.Side(side))
 	}
 	return conns
 }
@@ -306,9 +309,16 @@ func withDescriptors(t testing.TB, n int, f func()) {
 // what a driver is given.
 func newPeer(t testing.TB, w wiring, side relay.Side) (*peer, net.Conn) {
 	t.Helper()
+	p, end := makePeer(t, w, side)
+	t.Cleanup(p.close)
+	return p, end
+}
+
+// makePeer leaves it to the caller to close the peer.
+func makePeer(t testing.TB, w wiring, side relay.Side) (*peer, net.Conn) {
+	t.Helper()
 	own, theirs := newSockets(t, w.network)
 	p := &peer{t: t, side: side, tcp: w.network == "tcp", wire: &wire{fd: theirs}}
-	t.Cleanup(p.close)
 	file := os.NewFile(uintptr(own), "gateway's end")
 	conn, err := net.FileConn(file)
 	if file.Close(); err != nil {
@@ -316,7 +326,7 @@ func newPeer(t testing.TB, w wiring, side relay.Side) (*peer, net.Conn) {
 	}
 	var end net.Conn = NewTransport(conn)
 	if w.tls != 0 {
-		end = p.secure(w.tls, end)
+		end = p.secure(w, end)
 	}
 	if err := unix.SetNonblock(theirs, true); err != nil {
 		t.Fatal(err)
@@ -367,11 +377,14 @@ func detach(t testing.TB, c net.Conn) int {
 }
 
 // secure shakes hands with the gateway's end: as a client does, or an upstream.
-func (p *peer) secure(version uint16, end net.Conn) net.Conn {
+func (p *peer) secure(w wiring, end net.Conn) net.Conn {
 	p.t.Helper()
-	cert, _ := wstest.SelfSigned(p.t, "localhost")
-	server := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: version, MaxVersion: version, DynamicRecordSizingDisabled: true}
-	client := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version, DynamicRecordSizingDisabled: true}
+	if w.cert == nil {
+		cert, _ := wstest.SelfSigned(p.t, "localhost")
+		w.cert = &cert
+	}
+	server := &tls.Config{Certificates: []tls.Certificate{*w.cert}, MinVersion: w.tls, MaxVersion: w.tls, DynamicRecordSizingDisabled: true}
+	client := &tls.Config{InsecureSkipVerify: true, MinVersion: w.tls, MaxVersion: w.tls, DynamicRecordSizingDisabled: true}
 	var gateway *tls.Conn
 	if p.side == relay.Client {
 		client.KeyLogWriter = &p.keys

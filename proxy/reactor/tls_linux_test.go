@@ -55,7 +55,7 @@ func (p *peer) got() (b []byte) {
 
 // tlsRig is a rig with TLS of a version on both sides.
 func tlsRig(t testing.TB, version uint16) *rig {
-	return newRig(t, newLoopByHand(t, wheelTick), wiring{"unix TLS", "unix", version}, testLimits(), nil, [2][]byte{})
+	return newRig(t, newLoopByHand(t, wheelTick), wiring{name: "unix TLS", network: "unix", tls: version}, testLimits(), nil, [2][]byte{})
 }
 
 // bothSidesAndVersions runs a test with the gateway as a server, which is the
