@@ -75,7 +75,7 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 	c := clientOf(r)
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	return &connection{
-		server: s, route: rt, upstream: up.server, client: hopOf(r).client, protocol: r.Proto, host: strings.Clone(clean(r.Host)),
+		server: s, route: rt, upstream: up.server, client: hopOf(r).client, protocol: strings.Clone(r.Proto), host: strings.Clone(clean(r.Host)),
 		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free, release: a.Keep(),
 	}
 }
