@@ -30,9 +30,10 @@ test: tools-for-tests
 	$(GO) vet ./...
 	$(WITH_NODE) $(GO) test -race ./...
 
-# What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector.
+# What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector,
+# Redis.
 tools-for-tests: $(PEERS)/node_modules/.package-lock.json
-	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential
+	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential redis-server:redis-server
 
 $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 	.ci/node $(PEERS)

@@ -33,6 +33,7 @@
 //	drainOne              per session, in a drain    stream.Driver.Run of that session
 //	LogSink.writeLoop     one                        LogSink.Close, for a second at most
 //	admin.httpLoop        one                        admin.close
+//	ratelimit's link      one per ratelimit.Redis    ratelimit.Redis.Close; go-redis dials in goroutines of its own, each within a second
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
 //	jwks.Source.run       one per key set URL        jwks.Cache.Close
 //	net/http's client     two per kept connection to a forward_auth service; policy.Set.Close ends these, nothing waits for it

@@ -98,6 +98,13 @@ func (b *Bucket) SetRate(now time.Time, r Rate) {
 	b.rate = r
 }
 
+// taken is how many tokens are missing until b is full, rounded up.
+func (b *Bucket) taken(now time.Time) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int(math.Ceil(b.missing(b.at(now), b.rate.Burst)))
+}
+
 // idleAt is when b will be full, if nobody takes tokens until then: from then on it is as good as a new one. It is a zero time for a bucket
 // that nobody has used.
 func (b *Bucket) idleAt() time.Time {

@@ -40,9 +40,7 @@ func (s *Local) Acquire(l *Limit, key string, now time.Time) (release func(), ok
 	shard, e := s.places.find(l, key, now)
 	defer shard.mu.Unlock()
 	if e.held >= l.Max {
-		if e.held == 0 {
-			shard.remove(e)
-		}
+		shard.settle(e)
 		return func() {}, false
 	}
 	e.held++

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"container/heap"
 	"hash/maphash"
+	"iter"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -56,8 +57,10 @@ type entry[V value] struct {
 	id    id
 	held  int64     // how often
 	at    time.Time // when to look whether it may be forgotten: it is not moved with each use, so that it comes rather too early
-	index int       // in the queue
+	index int       // in the queue, or forgotten
 }
+
+const forgotten = -1
 
 func newTable[V value](maxKeys int, fresh func(l *Limit, key string) V) *table[V] {
 	t := &table[V]{fresh: fresh, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
@@ -106,19 +109,26 @@ func (t *table[V]) id(name, key string) id {
 	return id{maphash.Comparable(t.seeds[0], of), maphash.Comparable(t.seeds[1], of)}
 }
 
-// len is the number of values that are kept.
-func (t *table[V]) len() int {
-	n := 0
-	for i := range t.shards {
-		n += t.shards[i].len()
+// all yields the shards, unlocked.
+func (t *table[V]) all() iter.Seq[*shard[V]] {
+	return func(yield func(*shard[V]) bool) {
+		for i := range t.shards {
+			if !yield(&t.shards[i]) {
+				return
+			}
+		}
+		yield(&t.overflow)
 	}
-	return n + t.overflow.len()
 }
 
-func (s *shard[V]) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.entries)
+// len is the number of values that are kept.
+func (t *table[V]) len() (n int) {
+	for s := range t.all() {
+		s.mu.Lock()
+		n += len(s.entries)
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // room forgets what may be forgotten, and tells whether one more may be added. s is locked.
@@ -151,7 +161,13 @@ func (s *shard[V]) remove(e *entry[V]) {
 
 // drop undoes one e.held++. s is locked.
 func (s *shard[V]) drop(e *entry[V]) {
-	if e.held--; e.held > 0 {
+	e.held--
+	s.settle(e)
+}
+
+// settle forgets e if that may be done at any time; otherwise it learns when. s is locked.
+func (s *shard[V]) settle(e *entry[V]) {
+	if e.held > 0 || e.index == forgotten {
 		return
 	}
 	if e.at = e.idleAt(); e.at.IsZero() {
@@ -197,7 +213,7 @@ func (q *queue[V]) Push(x any) {
 func (q *queue[V]) Pop() any {
 	last := len(*q) - 1
 	e := (*q)[last]
-	(*q)[last] = nil
+	(*q)[last], e.index = nil, forgotten
 	*q = (*q)[:last]
 	return e
 }
