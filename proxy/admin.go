@@ -15,7 +15,10 @@ import (
 	"github.com/framegate/framegate/proxy/handshake"
 )
 
-const adminOff = "off"
+const (
+	adminOff     = "off"
+	adminDefault = "127.0.0.1:9901"
+)
 
 // admin serves health and metrics on loopback. It changes nothing, and trusts
 // no browser: a page that resolves to loopback learns nothing from it.

@@ -40,6 +40,9 @@ func compile(cfg *Config, common *shared, m *metrics, report, warn Report) *site
 	s := &site{pools: map[string]*upstream.Pool{}}
 	compileListeners(cfg.Listeners, report)
 	compileAdmin(cfg.Admin, report)
+	if cfg.Redis != nil {
+		cfg.Redis.Validate(prefixed("redis", report))
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
@@ -117,7 +120,7 @@ func validPort(port string) bool {
 
 // compileAdmin keeps the admin listener on loopback: it has no authentication.
 func compileAdmin(c AdminConfig, report Report) {
-	if c.Address == adminOff {
+	if c.Address == "" || c.Address == adminOff {
 		return
 	}
 	host, port, err := net.SplitHostPort(c.Address)

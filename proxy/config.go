@@ -24,6 +24,7 @@ type Config struct {
 	TLS         tlsmgr.Config              `yaml:"tls" doc:"Where certificates are kept."`
 	Admin       AdminConfig                `yaml:"admin" doc:"Health and metrics."`
 	Limits      LimitsConfig               `yaml:"limits" doc:"What holds over all listeners and routes."`
+	Redis       *ratelimit.RedisConfig     `yaml:"redis" doc:"Where several gateways count the limits of policies together. Without it each counts its own."`
 	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
 	Driver      string                     `yaml:"driver" enum:"auto,goroutines" default:"auto" doc:"What moves the bytes of sessions: the reactor where the system has one, or two goroutines for each session."`
 	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
@@ -70,7 +71,7 @@ const driverGoroutines = "goroutines"
 
 // AdminConfig is the listener for health and metrics.
 type AdminConfig struct {
-	Address string `yaml:"address" default:"127.0.0.1:9901" doc:"Loopback address of /healthz, /readyz and /metrics, or off."`
+	Address string `yaml:"address" doc:"Loopback address of /healthz, /readyz and /metrics, or off. Default: 127.0.0.1:9901, if nobody else on this machine has it."`
 }
 
 // LimitsConfig is what holds whatever policies say.

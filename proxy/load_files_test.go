@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -214,7 +215,7 @@ policies: {messages: {}}
 		"http":            {c.Routes[0].HTTP, least.Config.Routes[0].HTTP},
 		"pings":           {c.Routes[0].Pings, least.Config.Routes[0].Pings},
 		"compression":     {c.Routes[0].Compression, least.Config.Routes[0].Compression},
-		"admin":           {c.Admin, least.Config.Admin},
+		"admin":           {c.Admin.Address, cmp.Or(least.Config.Admin.Address, adminDefault)},
 		"log":             {c.Log, least.Config.Log},
 		"drain":           {c.Drain, least.Config.Drain},
 	} {

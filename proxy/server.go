@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,6 +34,7 @@ type Server struct {
 	handshakes  *ratelimit.Bucket // over all listeners
 	shared      *shared
 	keys        keySets
+	redis       *ratelimit.Redis // nil where limits are this gateway's own
 	waitlist    waitlist
 	driver      driver
 	keyed       atomic.Bool // all of them have been there once
@@ -48,6 +50,18 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	s.shared = cfg.shared()
 	s.keys.cache = jwks.New(log, s.metrics.registry)
 	s.shared.policies.Fetched = s.keys.source
+	if cfg.Redis != nil {
+		if s.redis, err = ratelimit.NewRedis(*cfg.Redis, maxLimitKeys, log); err != nil {
+			return nil, err
+		}
+		s.shared.policies.Limits = s.redis
+		s.metrics.registry.MustRegister(s.redis)
+		defer func() {
+			if err != nil {
+				s.redis.Close()
+			}
+		}()
+	}
 	var mistakes []error
 	report := func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
@@ -82,12 +96,24 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 		}
 		s.listeners = append(s.listeners, l)
 	}
-	if cfg.Admin.Address != adminOff {
-		if s.admin, err = newAdmin(s, cfg.Admin.Address); err != nil {
-			return nil, fmt.Errorf("admin listener %s: %w", cfg.Admin.Address, err)
-		}
+	return s, s.bindAdmin(cfg.Admin.Address)
+}
+
+// bindAdmin makes the admin listener. That the default address is taken, by
+// another gateway on this machine, is no reason not to start.
+func (s *Server) bindAdmin(address string) (err error) {
+	if address == adminOff {
+		return nil
 	}
-	return s, nil
+	s.admin, err = newAdmin(s, cmp.Or(address, adminDefault))
+	switch {
+	case err != nil && address == "":
+		s.log.Warn("no admin listener", "address", adminDefault, "error", err.Error())
+		return nil
+	case err != nil:
+		return fmt.Errorf("admin listener %s: %w", address, err)
+	}
+	return nil
 }
 
 // unbind gives back what New took.
@@ -167,6 +193,9 @@ func (s *Server) Close() {
 	s.driver.close()
 	s.site.Load().policies.Close()
 	s.keys.cache.Close()
+	if s.redis != nil {
+		s.redis.Close()
+	}
 	if s.admin != nil {
 		s.admin.close()
 	}

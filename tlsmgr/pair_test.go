@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,7 +49,7 @@ func TestReadPairRefuses(t *testing.T) {
 	empty := file("empty", nil)
 	large := file("large", bytes.Repeat([]byte("x"), maxFileSize+1))
 	pipe := filepath.Join(dir, "pipe")
-	check(t, mkfifo(pipe))
+	check(t, syscall.Mkfifo(pipe, 0o600))
 	for name, test := range map[string]struct {
 		files FileConfig
 		field string

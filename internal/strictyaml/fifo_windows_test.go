@@ -1,5 +1,0 @@
-package strictyaml
-
-import "errors"
-
-func mkfifo(string) error { return errors.New("windows has no named pipes in directories") }
