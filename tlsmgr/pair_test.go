@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -49,7 +48,7 @@ func TestReadPairRefuses(t *testing.T) {
 	empty := file("empty", nil)
 	large := file("large", bytes.Repeat([]byte("x"), maxFileSize+1))
 	pipe := filepath.Join(dir, "pipe")
-	check(t, syscall.Mkfifo(pipe, 0o600))
+	check(t, mkfifo(pipe))
 	for name, test := range map[string]struct {
 		files FileConfig
 		field string

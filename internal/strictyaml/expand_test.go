@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -128,7 +127,7 @@ func TestSecretFiles(t *testing.T) {
 	large := write("large", strings.Repeat("x", maxSecretFile+1), 0o600)
 	binary := write("binary", "\xff\xfe", 0o600)
 	fifo := filepath.Join(dir, "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+	if err := mkfifo(fifo); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{

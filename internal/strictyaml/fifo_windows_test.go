@@ -1,0 +1,5 @@
+package strictyaml
+
+import "errors"
+
+func mkfifo(string) error { return errors.New("windows has no named pipes in directories") }
