@@ -32,6 +32,7 @@
 //	reactor.Group.tellLoop  one (Linux)              reactor.Group.Close
 //	drainOne              per session, in a drain    stream.Driver.Run of that session
 //	LogSink.writeLoop     one                        LogSink.Close, for a second at most
+//	debug.FreeOSMemory    when handshakes stop       ends by itself; tidier.stop starts no more
 //	admin.httpLoop        one                        admin.close
 //	ratelimit's link      one per ratelimit.Redis    ratelimit.Redis.Close; go-redis dials in goroutines of its own, each within a second
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close

@@ -36,6 +36,7 @@ type Server struct {
 	keys        keySets
 	redis       *ratelimit.Redis // nil where limits are this gateway's own
 	waitlist    waitlist
+	tidier      tidier
 	driver      driver
 	keyed       atomic.Bool // all of them have been there once
 	leaving     atomic.Bool // not ready any more
@@ -190,6 +191,7 @@ func (s *Server) Close() {
 		l.wait(expired)
 	}
 	s.sessions.wait(context.Background())
+	s.tidier.stop()
 	s.driver.close()
 	s.site.Load().policies.Close()
 	s.keys.cache.Close()

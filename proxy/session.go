@@ -83,6 +83,7 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 // relay runs the session. On return it has ended, or the reactor has it.
 func (c *connection) relay(up *upgraded, client net.Conn, grant *relay.Grant, early [2][]byte) {
 	s := c.server
+	s.tidier.stir()
 	core := relay.New(c.route.limits, grant, c.start)
 	c.route.meters.live.Inc()
 	s.log.Debug("opened", c.attrs()...)
