@@ -86,7 +86,7 @@ func (c *connection) relay(up *upgraded, client net.Conn, grant *relay.Grant, ea
 	s.tidier.stir()
 	core := relay.New(c.route.limits, grant, c.start)
 	c.route.meters.live.Inc()
-	s.log.Debug("opened", c.attrs()...)
+	s.log.Info("admitted", append(c.attrs(), "outcome", policy.OutcomeAdmitted)...)
 	if s.sessions.enter(c, func() (failer, bool) { return s.driver.take(core, c, client, up.conn, early) }) {
 		return
 	}

@@ -38,7 +38,7 @@ func (h demoHandler) Handle(_ context.Context, r slog.Record) error {
 // demoLine words one event; an empty line is one that the demo does not show.
 func demoLine(msg string, f map[string]any) string {
 	switch msg {
-	case "opened":
+	case "admitted":
 		return fmt.Sprintf("admitted  %v %v from %v", f["protocol"], f["path"], f["client"])
 	case "refused":
 		line := fmt.Sprintf("refused   %v %v from %v with %v: %v", f["protocol"], f["path"], f["client"], f["status"], f["reason"])
