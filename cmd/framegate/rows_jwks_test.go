@@ -64,7 +64,7 @@ func (p *idProvider) start(t *testing.T) *rowGate {
 	return startRows(t, rowSetup{policy: jwtPolicy("jwks_url: "+p.URL+"/keys, jwks_ca: "+p.ca, ""), extra: "limits: {handshakes: 10000/s}"})
 }
 
-// TestRowsJWKSRotation: 200 handshakes per second go on while the issuer changes its key twice. No token is refused, and each change
+// TestRowsJWKSRotation: 200 handshakes per second go on while the issuer changes its key three times. No token is refused, and each change
 // costs one fetch.
 func TestRowsJWKSRotation(t *testing.T) {
 	t.Parallel()
@@ -77,9 +77,9 @@ func TestRowsJWKSRotation(t *testing.T) {
 	var all sync.WaitGroup
 	beat := time.NewTicker(5 * time.Millisecond)
 	defer beat.Stop()
-	for i := range 600 { // three seconds, with a new key after each
-		if i > 0 && i%200 == 0 {
-			next := newMinter(t, fmt.Sprintf("key-%d", i/200))
+	for i := range 1200 { // six seconds, with a new key every one and a half
+		if i > 0 && i%300 == 0 {
+			next := newMinter(t, fmt.Sprintf("key-%d", i/300))
 			p.publish(t, old, next) // as issuers do: the old one stays for a while
 			old = next
 		}
@@ -101,8 +101,8 @@ func TestRowsJWKSRotation(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := admitted.Load(); n != 600 {
-		t.Errorf("%d of 600 tokens were admitted, %d refused", n, refused.Load())
+	if n := admitted.Load(); n != 1200 {
+		t.Errorf("%d of 1200 tokens were admitted, %d refused", n, refused.Load())
 	}
 	if n := p.fetches.Load(); n > 4 {
 		t.Errorf("%d fetches, want the first and one for each rotation at most", n)
