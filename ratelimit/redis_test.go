@@ -68,8 +68,8 @@ func TestSharedBucketInRedis(t *testing.T) {
 		g.expect(t, 1, false, false)
 		held.Release()
 		held.Release()
-		if n := takeAll(g, l, "user"); n != 60 {
-			t.Errorf("%d left of 100, want 60", n)
+		if n := takeAll(g, l, "user"); n < 60 || n > 60+50 {
+			t.Errorf("%d left of 100, want 60, and a batch of 50 at most", n)
 		}
 		if ok, _ := other.TakeN(time.Now(), 1); ok {
 			t.Error("two sessions have two buckets")
