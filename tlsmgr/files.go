@@ -38,12 +38,18 @@ func newFileSet(files []FileConfig, hosts hostSet, now time.Time, log *slog.Logg
 
 // refresh reads all pairs again and puts those that changed in service, all of them in one step.
 func (s *fileSet) refresh(now time.Time, log *slog.Logger) {
-	changed := false
+	var changed []*pair
 	for _, p := range s.pairs {
-		changed = p.refresh(now, log) || changed
+		if p.refresh(now, log) {
+			changed = append(changed, p)
+		}
 	}
-	if changed {
-		s.publish(log)
+	if len(changed) == 0 {
+		return
+	}
+	s.publish(log)
+	for _, p := range changed { // said once it is true
+		log.Info("certificate reloaded", "cert", p.files.Cert, "not_after", p.data.cert.Leaf.NotAfter)
 	}
 }
 

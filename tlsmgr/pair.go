@@ -150,7 +150,6 @@ func (p *pair) refresh(now time.Time, log *slog.Logger) (changed bool) {
 		p.problem, p.seen = "", data.digest
 	default:
 		p.take(data, now, log)
-		log.Info("certificate reloaded", "cert", p.files.Cert, "not_after", data.cert.Leaf.NotAfter)
 		changed = true
 	}
 	p.warnExpired(now, log)
