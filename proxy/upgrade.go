@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 const (
 	upgradeTimeout = 15 * time.Second // from the request's head to our 101
 	replyTimeout   = 5 * time.Second  // for an upstream to answer the handshake
-	maxInterim     = 5                // 1xx answers before the 101
 	maxRefusalBody = 64 << 10         // of an upstream's refusal that is relayed
 )
 
@@ -171,9 +169,9 @@ func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route
 	if _, err := conn.Write(offer.AppendRequest(nil, key, forwarded(r), rt.compression)); err != nil {
 		return nil, refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail("writing the handshake: " + err.Error())
 	}
-	reply, head, n, no := readReply(conn)
-	if no != nil {
-		return nil, no
+	reply, head, n, refusal := handshake.ReadReply(conn)
+	if refusal != nil {
+		return nil, &refused{Refusal: refusal, result: resultBadReply}
 	}
 	up := &upgraded{server: server, conn: conn}
 	if reply.Status != http.StatusSwitchingProtocols {
@@ -186,43 +184,6 @@ func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route
 	}
 	up.agreement, up.early = a, head[n:]
 	return up, nil
-}
-
-// readReply reads up to the end of the first final head. It returns all that
-// was read from that head's first byte on, and the head's size.
-func readReply(conn net.Conn) (reply *handshake.Reply, b []byte, n int, no *refused) {
-	b = make([]byte, 0, 1024)
-	var scanner handshake.ReplyScanner
-	for interim := 0; ; {
-		reply, n, refusal := scanner.Scan(b)
-		switch {
-		case refusal != nil:
-			return nil, nil, 0, &refused{Refusal: refusal, result: resultBadReply}
-		case n > 0 && !reply.Interim():
-			return reply, b, n, nil
-		case n > 0:
-			if interim++; interim > maxInterim {
-				return nil, nil, 0, badReply("too many interim answers")
-			}
-			b, scanner = append(b[:0], b[n:]...), handshake.ReplyScanner{}
-			continue
-		}
-		if len(b) == cap(b) {
-			b = append(b, make([]byte, len(b))...)[:len(b)]
-		}
-		m, err := conn.Read(b[len(b):cap(b)])
-		b = b[:len(b)+m]
-		if m == 0 && err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil, nil, 0, badReply("connection ended before the answer")
-			}
-			return nil, nil, 0, badReply("reading the answer: " + err.Error())
-		}
-	}
-}
-
-func badReply(detail string) *refused {
-	return refuse(http.StatusBadGateway, resultBadReply, "bad answer from upstream").detail(detail)
 }
 
 // relayRefusal passes the upstream's answer on: its status, its end-to-end
