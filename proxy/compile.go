@@ -40,6 +40,7 @@ func compile(cfg *Config, common *shared, m *metrics, report, warn Report) *site
 	s := &site{pools: map[string]*upstream.Pool{}}
 	compileListeners(cfg.Listeners, report)
 	compileAdmin(cfg.Admin, report)
+	compileDrain(cfg.Drain, prefixed("drain", report))
 	if cfg.Redis != nil {
 		cfg.Redis.Validate(prefixed("redis", report))
 	}

@@ -110,6 +110,7 @@ type LogConfig struct {
 type DrainConfig struct {
 	Delay    strictyaml.Duration `yaml:"delay" default:"5s" min:"0" doc:"Between /readyz failing and the listeners closing, so that load balancers notice."`
 	Window   strictyaml.Duration `yaml:"window" default:"30s" min:"0" doc:"Over which the closes of the live connections are spread."`
+	Rate     ratelimit.Rate      `yaml:"rate" default:"1000/s" doc:"Most closes in a time, for which the window grows if need be, up to shortly before the hard stop. Of one route or server alike."`
 	HardStop strictyaml.Duration `yaml:"hard_stop" default:"60s" doc:"After which the process ends whatever is left."`
 }
 

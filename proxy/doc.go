@@ -30,7 +30,9 @@
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close
 //	reactor.Group.tellLoop  one (Linux)              reactor.Group.Close
-//	drainOne              per session, in a drain    stream.Driver.Run of that session
+//	stream.Driver.follow  while a session is ended   stream.Driver.Run
+//	sessions.drainLoop    one per drain of some      partial.close
+//	http.Server.Shutdown  one per listener, in Drain Server.Drain
 //	LogSink.writeLoop     one                        LogSink.Close, for a second at most
 //	debug.FreeOSMemory    when handshakes stop       ends by itself; tidier.stop starts no more
 //	admin.httpLoop        one                        admin.close

@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/ratelimit"
 	"github.com/framegate/framegate/tlsmgr"
 )
@@ -29,6 +31,7 @@ type Server struct {
 	listeners []*listener
 	admin     *admin
 	sessions  sessions
+	partial   *partial
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
@@ -46,7 +49,7 @@ type Server struct {
 // New validates cfg and binds its listeners. Nothing is accepted before Start;
 // an error leaves nothing behind.
 func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}}
+	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
 	s.keys.cache = jwks.New(log, s.metrics.registry)
@@ -150,14 +153,14 @@ func (s *Server) Addrs() []net.Addr {
 }
 
 // Drain ends the gateway without harm: not ready at once, no new connections
-// after the delay, the live ones closed with 1001 over the window, in which
-// requests under way may end too. It returns when all have ended, or at the
-// hard stop, or when ctx ends.
+// after the delay, the live ones closed between their messages over the window,
+// in which requests under way may end too. It returns when all have ended, or at
+// the hard stop, or when ctx ends.
 func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(d.HardStop))
 	defer cancel()
 	s.leaving.Store(true)
-	s.log.Info("draining", "connections", len(s.sessions.list()), "delay", time.Duration(d.Delay).String(), "window", time.Duration(d.Window).String())
+	s.log.Info("draining", "connections", s.sessions.count(), "delay", time.Duration(d.Delay).String(), "window", time.Duration(d.Window).String())
 	if d.Delay > 0 {
 		select {
 		case <-time.After(time.Duration(d.Delay)):
@@ -168,14 +171,17 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	for _, l := range s.listeners {
 		l.close()
 	}
-	window, cancel := context.WithTimeout(ctx, time.Duration(d.Window))
+	p := d.pace(d.left())
+	window, cancel := context.WithTimeout(ctx, p.span(s.sessions.count()))
 	defer cancel()
-	s.sessions.drain(ctx, time.Duration(d.Window))
+	var requests sync.WaitGroup
 	for _, l := range s.listeners {
-		l.http.Shutdown(window)
+		requests.Go(func() { l.http.Shutdown(window) })
 	}
+	s.sessions.drain(ctx, drainOrder(nil, relay.Drain), p)
+	requests.Wait()
 	if s.sessions.wait(ctx) != nil {
-		s.log.Warn("ended before all connections had", "connections", len(s.sessions.list()))
+		s.log.Warn("ended before all connections had", "connections", s.sessions.count())
 	}
 }
 
@@ -186,6 +192,7 @@ func (s *Server) Close() {
 	for _, l := range s.listeners {
 		l.close()
 	}
+	s.partial.close()
 	s.sessions.abort()
 	for _, l := range s.listeners {
 		l.wait(expired)

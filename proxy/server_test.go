@@ -18,7 +18,7 @@ import (
 
 // drainConfig is a DrainConfig of these times.
 func drainConfig(delay, window, hardStop time.Duration) DrainConfig {
-	return DrainConfig{strictyaml.Duration(delay), strictyaml.Duration(window), strictyaml.Duration(hardStop)}
+	return DrainConfig{Delay: strictyaml.Duration(delay), Window: strictyaml.Duration(window), HardStop: strictyaml.Duration(hardStop)}
 }
 
 // drain drains a gateway in a goroutine; the channel is closed when it is done.
@@ -173,7 +173,7 @@ func testHardStop(t *testing.T, driver string) {
 	g.Drain(t.Context(), drainConfig(0, 0, 100*time.Millisecond))
 	c.ExpectClose(1001)
 	u.WaitClose(wstest.Patience)
-	if n := len(g.sessions.list()); n != 1 {
+	if n := g.sessions.count(); n != 1 {
 		t.Errorf("%d sessions are left, want 1", n)
 	}
 	g.Close()

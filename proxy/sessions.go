@@ -2,14 +2,13 @@ package proxy
 
 import (
 	"context"
-	"math/rand/v2"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/framegate/framegate/proxy/relay"
 )
 
-// A failer is a live session, whatever drives it.
+// A failer is a live session, whatever drives it. Neither method blocks.
 type failer interface {
 	Fail(relay.Cause)
 	Abort()
@@ -23,7 +22,8 @@ type sessions struct {
 	held  int           // handshakes that may become sessions
 	over  bool          // wait has returned: there will be no more
 	empty chan struct{} // closed once there is nothing to wait for and somebody waits
-	late  func(failer)  // ends a session whose handshake was under way when all others were ended
+
+	orders []*order // also for sessions whose handshake is under way
 }
 
 // hold keeps wait from returning until release is called: a client that is
@@ -59,10 +59,12 @@ func (s *sessions) enter(c *connection, start func() (failer, bool)) bool {
 		s.all = map[*connection]failer{}
 	}
 	s.all[c] = f
-	late := s.late
+	orders := slices.Clone(s.orders)
 	s.mu.Unlock()
-	if late != nil {
-		late(f)
+	for _, o := range orders {
+		if o.meets(c) {
+			o.end(f)
+		}
 	}
 	return true
 }
@@ -83,21 +85,11 @@ func (s *sessions) gone() {
 	}
 }
 
-func (s *sessions) list() []failer { return s.end(nil) }
-
-// end returns the live sessions. late, where not nil, is called for each one
-// that enters from now on.
-func (s *sessions) end(late func(failer)) []failer {
+// count is how many there are.
+func (s *sessions) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if late != nil {
-		s.late = late
-	}
-	list := make([]failer, 0, len(s.all))
-	for _, f := range s.all {
-		list = append(list, f)
-	}
-	return list
+	return len(s.all)
 }
 
 // wait returns when there are no sessions and there will be none, or ctx ends.
@@ -118,34 +110,5 @@ func (s *sessions) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// drain ends all sessions, spread evenly over window in random order, so that
-// the clients do not all come back at once.
-func (s *sessions) drain(ctx context.Context, window time.Duration) {
-	list := s.end(drainOne)
-	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	start := time.Now()
-	for i, f := range list {
-		at := start.Add(window * time.Duration(i) / time.Duration(len(list)))
-		if wait := time.Until(at); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return
-			}
-		}
-		go drainOne(f) // it may have to wait for a client that does not read
-	}
-}
-
-// drainOne is the goroutine that ends one session. The session waits for it.
-func drainOne(f failer) { f.Fail(relay.Drain) }
-
-// abort ends all sessions at once.
-func (s *sessions) abort() {
-	for _, f := range s.end(failer.Abort) {
-		f.Abort()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/framegate/framegate/proxy"
+	"github.com/framegate/framegate/ratelimit"
 )
 
 const defaultConfig = "gateway.yaml"
@@ -56,7 +57,7 @@ func serve(cfg *proxy.Config, log *slog.Logger, sink *proxy.LogSink, started fun
 	started(s)
 	drain := cfg.Drain
 	if sig := <-signals; sig == os.Interrupt {
-		drain.Delay, drain.Window = 0, 0 // somebody waits at a terminal
+		drain.Delay, drain.Window, drain.Rate = 0, 0, ratelimit.Rate{} // somebody waits at a terminal
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
