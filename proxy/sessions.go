@@ -26,8 +26,8 @@ type sessions struct {
 	orders []*order // also for sessions whose handshake is under way
 }
 
-// hold keeps wait from returning until release is called: a client that is
-// answered 101 has a session, which must end like the others. It reports false
+// hold keeps wait from returning until release is called: a client that was
+// admitted is answered, and its session must end like the others. It reports false
 // where nobody waits for sessions any more.
 func (s *sessions) hold() bool {
 	s.mu.Lock()

@@ -27,17 +27,16 @@ const (
 func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 	rt, offer, a, no := s.admit(st, r)
 	defer a.Release()
+	if no == nil && !s.sessions.hold() {
+		no = goingAway()
+	} else if no == nil {
+		defer s.sessions.release()
+	}
 	name := routeName(rt)
 	var up *upgraded
 	if no == nil {
 		if up, no = s.dial(r, rt, offer); clientOf(r).flooded.Load() {
 			no = tooEarly()
-		}
-		switch {
-		case no == nil && s.sessions.hold():
-			defer s.sessions.release()
-		case no == nil:
-			no = goingAway()
 		}
 		if no != nil && up != nil {
 			up.conn.Close()
