@@ -165,13 +165,11 @@ func (p *compiled) compile(at place, c *Config, report Report) {
 	}
 	c.Client.validate("client", report)
 	c.Upstream.validate("upstream", report)
-	p.rates = [2][]MessageRate{
-		c.Client.compileRates(at.policy, "client", c.Mode == shadow, report),
-		c.Upstream.compileRates(at.policy, "upstream", c.Mode == shadow, report),
-	}
-	p.content = [2]message.Part{c.Client.compileContent(at, "client", report), c.Upstream.compileContent(at, "upstream", report)}
-	for side := range p.content {
-		p.content[side].Policy, p.content[side].Shadow = at.policy, c.Mode == shadow
+	for side, section := range []*ShapeConfig{c.Client, c.Upstream} {
+		o := ratesOf{at.policy, [...]string{"client", "upstream"}[side], c.Mode == shadow}
+		content := section.compileContent(at, o.side, report)
+		p.content[side] = message.Part{Policy: at.policy, Shadow: o.shadow, Inspector: content}
+		p.rates[side] = append(section.compileRates(o, report), o.compileOperations(content)...)
 	}
 }
 
@@ -207,9 +205,6 @@ func (s *Set) Route(names []string, report Report) *Policy {
 		}
 		p.rules = append(p.rules, c.rules...)
 		client, upstream = append(client, c.client), append(upstream, c.upstream)
-		for side, rates := range c.rates {
-			p.rates[side] = append(p.rates[side], rates...)
-		}
 	}
 	for i, check := range checks {
 		if !ruled[i] && check.standard != nil {
@@ -219,8 +214,16 @@ func (s *Set) Route(names []string, report Report) *Policy {
 	slices.SortStableFunc(p.rules, func(a, b rule) int { return cmp.Compare(a.check, b.check) })
 	for side := range p.content {
 		var parts []message.Part
+		operations := 0 // of the parts before
 		for _, name := range names {
 			part := s.policies[name].content[side]
+			for _, r := range s.policies[name].rates[side] {
+				if r.Operation > 0 {
+					r.Operation += operations
+				}
+				p.rates[side] = append(p.rates[side], r)
+			}
+			operations += len(part.Inspector.Limits())
 			parts = append(parts, part)
 			for _, rule := range part.Inspector.Rules() {
 				p.contentRules[side] = append(p.contentRules[side], Rule{name, rule, part.Shadow})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/framegate/framegate/policy/rates"
 	"github.com/framegate/framegate/ratelimit"
 )
 
@@ -165,7 +166,7 @@ func TestBadPolicyIsReportedOnce(t *testing.T) {
 func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, section := range []any{
 		Config{}, AddressesConfig{}, RequestConfig{}, OriginConfig{}, CSRFConfig{}, JWTConfig{}, SubprotocolsConfig{}, ConditionConfig{},
-		ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{}, RatesConfig{}, ByteRatesConfig{},
+		ConnectionsConfig{}, HandshakesConfig{}, ShapeConfig{}, rates.Config{}, rates.Bytes{},
 	} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {

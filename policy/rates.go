@@ -1,104 +1,11 @@
 package policy
 
 import (
-	"errors"
-	"maps"
-	"slices"
-
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy/message"
+	"github.com/framegate/framegate/policy/rates"
 	"github.com/framegate/framegate/ratelimit"
 )
-
-// RatesConfig limits how many messages or frames one side sends in a time.
-type RatesConfig struct {
-	PerConnection *ratelimit.Rate           `yaml:"per_connection" doc:"For each connection; the short form, a rate alone."`
-	PerIP         *ratelimit.Rate           `yaml:"per_ip" doc:"For all connections of a client address; an IPv6 client is its /64."`
-	PerUser       *ratelimit.Rate           `yaml:"per_user" doc:"For all connections of a user; clients without one count by their address."`
-	PerClaim      map[string]ratelimit.Rate `yaml:"per_claim" min:"1" doc:"For all connections with the same value of a claim of the token, by the claim's name; clients without it count by their address."`
-	PerRoute      *ratelimit.Rate           `yaml:"per_route" doc:"For all connections of a route."`
-	OnLimit       *LimitAction              `yaml:"on_limit" doc:"What happens at the limit: close (1008), drop, delay, or {reply: TEXT}. Default: that of the section."`
-}
-
-// ByteRatesConfig is RatesConfig for bytes of payload.
-type ByteRatesConfig struct {
-	PerConnection *ratelimit.ByteRate           `yaml:"per_connection" doc:"For each connection; the short form, a rate alone."`
-	PerIP         *ratelimit.ByteRate           `yaml:"per_ip" doc:"For all connections of a client address; an IPv6 client is its /64."`
-	PerUser       *ratelimit.ByteRate           `yaml:"per_user" doc:"For all connections of a user; clients without one count by their address."`
-	PerClaim      map[string]ratelimit.ByteRate `yaml:"per_claim" min:"1" doc:"For all connections with the same value of a claim of the token, by the claim's name; clients without it count by their address."`
-	PerRoute      *ratelimit.ByteRate           `yaml:"per_route" doc:"For all connections of a route."`
-	OnLimit       *LimitAction                  `yaml:"on_limit" doc:"What happens at the limit: close (1008), drop, delay, or {reply: TEXT}. Default: that of the section."`
-}
-
-// UnmarshalText reads the short form, the rate of each connection.
-func (c *RatesConfig) UnmarshalText(text []byte) error {
-	c.PerConnection = new(ratelimit.Rate)
-	return c.PerConnection.UnmarshalText(text)
-}
-
-// Wanted names the short form for error messages.
-func (RatesConfig) Wanted() string { return ratelimit.Rate{}.Wanted() }
-
-// JSONSchema describes the short form.
-func (RatesConfig) JSONSchema() map[string]any { return ratelimit.Rate{}.JSONSchema() }
-
-// UnmarshalText reads the short form, the rate of each connection.
-func (c *ByteRatesConfig) UnmarshalText(text []byte) error {
-	c.PerConnection = new(ratelimit.ByteRate)
-	return c.PerConnection.UnmarshalText(text)
-}
-
-// Wanted names the short form for error messages.
-func (ByteRatesConfig) Wanted() string { return ratelimit.ByteRate{}.Wanted() }
-
-// JSONSchema describes the short form.
-func (ByteRatesConfig) JSONSchema() map[string]any { return ratelimit.ByteRate{}.JSONSchema() }
-
-// LimitAction is what happens to a message over a limit.
-type LimitAction struct {
-	Reply string `yaml:"reply" required:"true" doc:"A text message for the sender; the message that was too much is dropped."`
-	Name  string `yaml:"-"` // close, drop, delay, or reply where Reply is set
-}
-
-// The actions at a limit.
-const (
-	actionClose = "close"
-	actionDrop  = "drop"
-	actionDelay = "delay"
-	actionReply = "reply"
-)
-
-// UnmarshalText reads the form that is a word.
-func (a *LimitAction) UnmarshalText(text []byte) error {
-	switch name := string(text); name {
-	case actionClose, actionDrop, actionDelay:
-		a.Name = name
-		return nil
-	}
-	return errLimitAction
-}
-
-// Wanted names the form in error messages.
-func (LimitAction) Wanted() string { return "close, drop, delay or {reply: TEXT}" }
-
-// JSONSchema describes the form that is a word.
-func (LimitAction) JSONSchema() map[string]any {
-	return map[string]any{"type": "string", "enum": []any{actionClose, actionDrop, actionDelay}}
-}
-
-var errLimitAction = errors.New("want " + LimitAction{}.Wanted())
-
-// name is the action's, close for none.
-func (a *LimitAction) name() string {
-	switch {
-	case a == nil:
-		return actionClose
-	case a.Reply != "":
-		return actionReply
-	case a.Name == "":
-		return actionClose
-	}
-	return a.Name
-}
 
 // Unit is what a MessageRate counts.
 type Unit int
@@ -113,13 +20,22 @@ const (
 // MessageRate is one limit on how much a side sends in a time.
 type MessageRate struct {
 	Rule
-	Of     Unit
-	Rate   ratelimit.Rate
-	Action string // close, drop, delay or reply
-	Reply  string // text of reply
+	Of        Unit
+	Operation int // which operation of messages it counts, by their order in Verdict.Operations of the content, from 1; 0 counts all messages
+	Rate      ratelimit.Rate
+	Action    string // one of package rates
+	Reply     string // text of rates.Reply
 
 	limit ratelimit.Limit
 	key   *limitKey // nil where each connection has its own bucket
+}
+
+// Reason is what the client reads where the rate ends the connection; empty for what its unit says.
+func (r *MessageRate) Reason() string {
+	if r.Operation > 0 {
+		return "operation rate exceeded"
+	}
+	return ""
 }
 
 // Bucket returns the bucket that a connection shares with others, or nil where it has its own. It must be released.
@@ -130,94 +46,83 @@ func (r *MessageRate) Bucket(store ratelimit.Store, a *Admission) *ratelimit.Sha
 	return store.Bucket(&r.limit, r.key.of(a), a.Now)
 }
 
-// rated is one rate of a section, before it has its names.
-type rated struct {
-	key  *limitKey
-	name string
-	rate ratelimit.Rate
+// rateKey is what a rate counts by, nil for each connection.
+func rateKey(l rates.Limit) *limitKey {
+	switch l.Key {
+	case rates.PerIP:
+		return &keyIP
+	case rates.PerUser:
+		return &keyUser
+	case rates.PerClaim:
+		key := keyClaim(l.Claim)
+		return &key
+	case rates.PerRoute:
+		return &keyRoute
+	}
+	return nil
 }
 
-// rates lists those that are set.
-func (c *RatesConfig) rates() []rated {
-	if c == nil {
-		return nil
-	}
-	return listRates(c.PerConnection, c.PerIP, c.PerUser, c.PerRoute, c.PerClaim)
+// ratesOf makes the rates of one side of one policy. The rules get their names from the side's key in the policy.
+type ratesOf struct {
+	policy, side string
+	shadow       bool
 }
 
-func (c *ByteRatesConfig) rates() []rated {
-	if c == nil {
-		return nil
-	}
-	claims := map[string]ratelimit.Rate{}
-	for claim, r := range c.PerClaim {
-		claims[claim] = r.Rate()
-	}
-	return listRates((*ratelimit.Rate)(c.PerConnection), (*ratelimit.Rate)(c.PerIP), (*ratelimit.Rate)(c.PerUser), (*ratelimit.Rate)(c.PerRoute), claims)
-}
-
-func listRates(connection, ip, user, route *ratelimit.Rate, claims map[string]ratelimit.Rate) (all []rated) {
-	add := func(name string, key *limitKey, rate *ratelimit.Rate) {
-		if rate != nil {
-			all = append(all, rated{key, name, *rate})
+// make makes the rates that stand at a path of the side's section.
+func (o ratesOf) make(path string, of Unit, limits []rates.Limit, action *rates.Action) (all []MessageRate) {
+	for _, l := range limits {
+		m := MessageRate{
+			Rule: Rule{o.policy, o.side + "." + path + "." + l.Name, o.shadow}, Of: of, Rate: l.Rate,
+			Action: action.Name(), Reply: action.Text(), key: rateKey(l),
 		}
+		m.limit = ratelimit.Limit{Name: o.policy + "/" + m.Name, Rate: l.Rate}
+		all = append(all, m)
 	}
-	add("per_connection", nil, connection)
-	add(keyIP.name, &keyIP, ip)
-	add(keyUser.name, &keyUser, user)
-	for _, claim := range slices.Sorted(maps.Keys(claims)) {
-		key, rate := keyClaim(claim), claims[claim]
-		add(key.name, &key, &rate)
-	}
-	add(keyRoute.name, &keyRoute, route)
 	return all
 }
 
-// compileRates makes the rates of one side of one policy; side is its key. The section may be nil.
-func (c *ShapeConfig) compileRates(policy, side string, shadow bool, report Report) (all []MessageRate) {
+// compileRates makes the rates of messages, bytes and frames. The section may be nil.
+func (c *ShapeConfig) compileRates(o ratesOf, report Report) (all []MessageRate) {
 	if c == nil {
 		return nil
 	}
+	check := func(path string, a *rates.Action) {
+		if err := a.Check(); err != nil {
+			report(strictyaml.Join(o.side, path+".reply"), "%v", err)
+		}
+	}
+	check("on_limit", c.OnLimit)
 	for _, row := range []struct {
-		key   string
-		of    Unit
-		rates []rated
-		own   *LimitAction
+		key    string
+		of     Unit
+		limits []rates.Limit
+		own    *rates.Action
 	}{
-		{"messages", Messages, c.Messages.rates(), c.Messages.action()},
-		{"bytes", Bytes, c.Bytes.rates(), c.Bytes.action()},
-		{"frames", Frames, c.Frames.rates(), c.Frames.action()},
+		{"messages", Messages, c.Messages.Limits(), c.Messages.Action()},
+		{"bytes", Bytes, c.Bytes.Limits(), c.Bytes.Action()},
+		{"frames", Frames, c.Frames.Limits(), c.Frames.Action()},
 	} {
-		action, at := c.OnLimit, side+".on_limit"
+		action, at := c.OnLimit, "on_limit"
 		if row.own != nil {
-			action, at = row.own, strictyaml.Join(side, row.key+".on_limit")
+			action, at = row.own, row.key+".on_limit"
+			check(at, action)
 		}
-		name := action.name()
-		if len(row.rates) > 0 && row.of == Frames && (name == actionDrop || name == actionReply) {
-			report(at, "frames cannot be left out, which would split messages, want close or delay (as frames.on_limit)")
+		if name := action.Name(); len(row.limits) > 0 && row.of == Frames && (name == rates.Drop || name == rates.Reply) {
+			report(strictyaml.Join(o.side, at), "frames cannot be left out, which would split messages, want close or delay (as frames.on_limit)")
 		}
-		for _, r := range row.rates {
-			m := MessageRate{Rule: Rule{policy, side + "." + row.key + "." + r.name, shadow}, Of: row.of, Rate: r.rate, Action: name, key: r.key}
-			if action != nil {
-				m.Reply = action.Reply
-			}
-			m.limit = ratelimit.Limit{Name: policy + "/" + m.Name, Rate: r.rate}
-			all = append(all, m)
-		}
+		all = append(all, o.make(row.key, row.of, row.limits, action)...)
 	}
 	return all
 }
 
-func (c *RatesConfig) action() *LimitAction {
-	if c == nil {
-		return nil
+// compileOperations makes the rates of the operations that the content of one policy finds.
+func (o ratesOf) compileOperations(content *message.Inspector) (all []MessageRate) {
+	for i, l := range content.Limits() {
+		made := o.make(l.Rule, Messages, l.Rates.Limits(), l.Action)
+		for k := range made {
+			made[k].Operation = i + 1
+		}
+		all = append(all, made...)
 	}
-	return c.OnLimit
-}
-
-func (c *ByteRatesConfig) action() *LimitAction {
-	if c == nil {
-		return nil
-	}
-	return c.OnLimit
+	return all
 }

@@ -32,6 +32,10 @@ func TestMessageRates(t *testing.T) {
 		"{bytes: {per_user: 1MiB/s, on_limit: {reply: slow down}}, frames: 9/s}": {"client.bytes.per_user 1 1048576/s burst 1048576 reply slow down", "client.frames.per_connection 2 9/s burst 9 close "},
 		"{frames: {per_connection: 9/s, on_limit: delay}, on_limit: drop}":       {"client.frames.per_connection 2 9/s burst 9 delay "},
 		"{max_message: 1KiB}": nil,
+		`{operations: {from: jsonrpc, limits: {b: 2/s, "a*": {per_user: 1/m, per_ip: 3/s, on_limit: delay}}, on_limit: drop}, on_limit: delay}`: {
+			"client.operations.limits.a*.per_ip 0 3/s burst 3 delay  1", "client.operations.limits.a*.per_user 0 1/m burst 1 delay  1",
+			"client.operations.limits.b.per_connection 0 2/s burst 2 drop  2",
+		},
 	} {
 		c, errs := section(t, text)
 		if len(errs) > 0 {
@@ -41,7 +45,11 @@ func TestMessageRates(t *testing.T) {
 		p := mustCompile(t, map[string]Config{"p": {Client: c}}, "p")
 		var got []string
 		for _, r := range p.Rates(true) {
-			got = append(got, fmt.Sprint(r.Name, " ", int(r.Of), " ", r.Rate, " ", r.Action, " ", r.Reply))
+			line := fmt.Sprint(r.Name, " ", int(r.Of), " ", r.Rate, " ", r.Action, " ", r.Reply)
+			if r.Operation > 0 {
+				line += fmt.Sprint(" ", r.Operation)
+			}
+			got = append(got, line)
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s:\n got %q\nwant %q", text, got, want)
@@ -119,5 +127,28 @@ func TestMessageRatesShareBuckets(t *testing.T) {
 		if ok, _ := b.TakeN(noon, 1); !ok {
 			t.Error("another key or policy is refused")
 		}
+	}
+}
+
+// Each policy of a route counts its own operations.
+func TestOperationsOfPolicies(t *testing.T) {
+	one, _ := section(t, "{operations: {from: jsonrpc, limits: {a: 1/s, b: 2/s}}}")
+	other, _ := section(t, "{messages: 9/s, operations: {from: jsonrpc, limits: {a: 3/s}}}")
+	p := mustCompile(t, map[string]Config{"one": {Client: one}, "none": {}, "other": {Client: other, Mode: "shadow"}}, "one", "none", "other")
+	var got []string
+	for _, r := range p.Rates(true) {
+		got = append(got, fmt.Sprint(r.Policy, "/", r.Name, " ", r.Rate, " ", r.Operation, " ", r.Shadow, " ", r.Reason()))
+	}
+	want := []string{
+		"one/client.operations.limits.a.per_connection 1/s burst 1 1 false operation rate exceeded",
+		"one/client.operations.limits.b.per_connection 2/s burst 2 2 false operation rate exceeded",
+		"other/client.messages.per_connection 9/s burst 9 0 true ",
+		"other/client.operations.limits.a.per_connection 3/s burst 3 3 true operation rate exceeded",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if again := len(p.Rates(true)); again != 4 {
+		t.Errorf("%d rates", again)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy/message"
+	"github.com/framegate/framegate/policy/rates"
 )
 
 // The limits that hold where no policy of a route names others.
@@ -17,15 +18,15 @@ const (
 
 // ShapeConfig limits the messages of one side. A limit that is not there is left to the route's other policies, then to its default.
 type ShapeConfig struct {
-	Messages     *RatesConfig     `yaml:"messages" doc:"How many messages may be sent in a time, such as 50/s burst 100 for each connection, or a mapping for other keys."`
-	Bytes        *ByteRatesConfig `yaml:"bytes" doc:"How many bytes of payload may be sent in a time, such as 256KiB/s burst 1MiB for each connection, or a mapping for other keys. They count as they travel, or inflated where compression is inspect."`
-	Frames       *RatesConfig     `yaml:"frames" doc:"How many frames may be sent in a time, control frames included, for each connection or by a mapping."`
-	OnLimit      *LimitAction     `yaml:"on_limit" doc:"What happens at a limit of messages, bytes or frames: close (1008), drop (the message vanishes whole), delay (nothing is lost, its sender waits), or {reply: TEXT} (dropped, and its sender is told). Default: close."`
-	MaxFrame     strictyaml.Size  `yaml:"max_frame" doc:"The largest payload of one frame, as it travels (perhaps compressed). A larger one ends the connection with code 1009. Default: 1MiB, or max_message if that is larger."`
-	MaxMessage   strictyaml.Size  `yaml:"max_message" doc:"The largest message, all of its fragments together. A larger one ends the connection with code 1009. Default: 1MiB."`
-	MaxFragments int              `yaml:"max_fragments" min:"1" doc:"The largest number of frames in one message, empty ones included. More end the connection with code 1009. Default: 1024."`
-	Content      message.Config   `yaml:",inline"`
-	Types        []string         `yaml:"types" enum:"text,binary" doc:"The message types that may pass. Another one ends the connection with code 1003. Default: text and binary."`
+	Messages     *rates.Config   `yaml:"messages" doc:"How many messages may be sent in a time, such as 50/s burst 100 for each connection, or a mapping for other keys."`
+	Bytes        *rates.Bytes    `yaml:"bytes" doc:"How many bytes of payload may be sent in a time, such as 256KiB/s burst 1MiB for each connection, or a mapping for other keys. They count as they travel, or inflated where compression is inspect."`
+	Frames       *rates.Config   `yaml:"frames" doc:"How many frames may be sent in a time, control frames included, for each connection or by a mapping."`
+	OnLimit      *rates.Action   `yaml:"on_limit" doc:"What happens at a limit of messages, bytes or frames: close (1008), drop (the message vanishes whole), delay (nothing is lost, its sender waits), or {reply: TEXT} (dropped, and its sender is told). Default: close."`
+	MaxFrame     strictyaml.Size `yaml:"max_frame" doc:"The largest payload of one frame, as it travels (perhaps compressed). A larger one ends the connection with code 1009. Default: 1MiB, or max_message if that is larger."`
+	MaxMessage   strictyaml.Size `yaml:"max_message" doc:"The largest message, all of its fragments together. A larger one ends the connection with code 1009. Default: 1MiB."`
+	MaxFragments int             `yaml:"max_fragments" min:"1" doc:"The largest number of frames in one message, empty ones included. More end the connection with code 1009. Default: 1024."`
+	Content      message.Config  `yaml:",inline"`
+	Types        []string        `yaml:"types" enum:"text,binary" doc:"The message types that may pass. Another one ends the connection with code 1003. Default: text and binary."`
 }
 
 // Shape limits the messages that one side sends. No limit is ever 0 or "unlimited", and at least one type may pass.
@@ -64,12 +65,12 @@ func (c *ShapeConfig) validate(side string, report Report) {
 }
 
 // compileContent makes the rules of one side about the content of messages; side is its key. The section may be nil.
-func (c *ShapeConfig) compileContent(at place, side string, report Report) message.Part {
+func (c *ShapeConfig) compileContent(at place, side string, report Report) *message.Inspector {
 	if c == nil {
-		return message.Part{}
+		return nil
 	}
 	in := func(path, format string, args ...any) { report(strictyaml.Join(side, path), format, args...) }
-	return message.Part{Inspector: c.Content.Compile(in, at.file)}
+	return c.Content.Compile(in, at.file)
 }
 
 // combine takes the strictest of each limit over valid sections, of which any may be nil, and the default where none names it.

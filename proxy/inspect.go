@@ -28,7 +28,7 @@ func (x *inspector) Inspect(m relay.Message) relay.Verdict {
 		// What a rule in shadow would have done besides ending the session is of no interest.
 		x.shadow = append(x.shadow, relay.Hit{Action: relay.ActClose, Shadow: true, Rule: x.rules.numbers[name], Times: 1})
 	}
-	out := relay.Verdict{Shadow: x.shadow}
+	out := relay.Verdict{Shadow: x.shadow, Operations: v.Operations, Firm: !v.Whole}
 	if v.Pass {
 		return out
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/policy/rates"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/ratelimit"
 )
@@ -42,21 +43,27 @@ func compileRate(m *policy.MessageRate, number uint16) relay.Rate {
 		Of:        [...]relay.Unit{policy.Messages: relay.Messages, policy.Bytes: relay.Bytes, policy.Frames: relay.Frames}[m.Of],
 		PerSecond: m.Rate.PerSecond,
 		Burst:     m.Rate.Burst,
-		Action:    map[string]relay.Action{"close": relay.ActClose, "drop": relay.ActDrop, "delay": relay.ActDelay, "reply": relay.ActReply}[m.Action],
+		Action:    map[string]relay.Action{rates.Close: relay.ActClose, rates.Drop: relay.ActDrop, rates.Delay: relay.ActDelay, rates.Reply: relay.ActReply}[m.Action],
 		Shadow:    m.Shadow,
 		Rule:      number,
 		Reply:     m.Reply,
+		Operation: m.Operation,
+		Reason:    m.Reason(),
 	}
 }
 
 // prepare makes the series of the rules, of each what it may do: a rate one
-// thing, a rule about content several.
+// thing, and close what would never have room or cannot be left out; a rule
+// about content several.
 func (r *messageRules) prepare(m *metrics, route string, from relay.Side, rates []relay.Rate) {
 	for i, name := range r.names {
 		meters := map[string]prometheus.Counter{}
 		actions := []relay.Action{relay.ActClose, relay.ActDrop, relay.ActReply}
 		if i < len(rates) {
 			actions = []relay.Action{rates[i].Action}
+			if rates[i].Action != relay.ActClose && !name.Shadow {
+				actions = append(actions, relay.ActClose)
+			}
 		}
 		for _, action := range actions {
 			outcome := outcomeOf(relay.Hit{Action: action, Shadow: name.Shadow})

@@ -3,6 +3,7 @@ package transcript
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/framegate/framegate/proxy/frame"
@@ -10,12 +11,14 @@ import (
 )
 
 // A Denier is a small inspector: rules that each refuse the messages which
-// contain a word. The operations of a message are the first words of its lines.
+// contain a word. The operations of a message are the first words of its lines,
+// as far as Operations has them.
 type Denier struct {
 	NoText, NoBinary bool // messages that it does not want to see
 	Rules            []Denial
+	Operations       *[]string // in the order of their numbers
 	hits             []relay.Hit
-	operations       []string
+	counts           []int
 }
 
 // A Denial is one rule of a Denier.
@@ -43,12 +46,14 @@ func (d *Denier) Inspect(m relay.Message) (v relay.Verdict) {
 			v = r.Verdict
 		}
 	}
-	d.operations = d.operations[:0]
+	d.counts = append(d.counts[:0], make([]int, len(*d.Operations))...)
 	for line := range bytes.SplitSeq(m.Payload, []byte("\n")) {
 		word, _, _ := bytes.Cut(line, []byte(" "))
-		d.operations = append(d.operations, string(word))
+		if i := slices.Index(*d.Operations, string(word)); i >= 0 {
+			d.counts[i]++
+		}
 	}
-	v.Operations, v.Shadow = d.operations, d.hits
+	v.Operations, v.Shadow = d.counts, d.hits
 	for i := range m.Payload {
 		m.Payload[i] = 0xdb // it is a copy: nothing of this may be relayed
 	}
@@ -61,7 +66,7 @@ const denials = 100
 // denier returns that of a side, made where there is none yet.
 func (s *settings) denier(from relay.Side) *Denier {
 	if s.grant.Inspectors[from] == nil {
-		s.grant.Inspectors[from] = &Denier{}
+		s.grant.Inspectors[from] = &Denier{Operations: &s.operations}
 	}
 	return s.grant.Inspectors[from].(*Denier)
 }
@@ -83,7 +88,8 @@ func (s *settings) inspect(side, value string) error {
 }
 
 // deny adds a rule to a side's Denier, under the next number from 100:
-// client.deny=WORD:drop, with the words of a rate and with cause=NAME.
+// client.deny=WORD:drop, with the words of a rate and with cause=NAME. With
+// pass:firm it refuses nothing, but what has the word cannot be left out.
 func (s *settings) deny(side, value string) error {
 	from, err := sideOf(side)
 	if err != nil {
@@ -101,6 +107,8 @@ func (s *settings) deny(side, value string) error {
 		switch key {
 		case "shadow":
 			r.Shadow = true
+		case "firm":
+			r.Verdict.Firm = true
 		case "reason":
 			r.Verdict.Reason = value
 		case "cause":

@@ -14,6 +14,9 @@ import (
 type settings struct {
 	limits relay.Limits
 	grant  relay.Grant
+	// operations are the words to which rates are bound, in the order of their
+	// numbers; the Deniers of both sides know them by it.
+	operations []string
 }
 
 func newSettings() *settings {

@@ -123,8 +123,8 @@ func (p *Program) Limits() (*relay.Limits, *relay.Grant) {
 			}})
 		}
 		for i := range l.From[from].Rates {
-			if r := &l.From[from].Rates[i]; r.Of != relay.Frames && p.Next()%2 == 0 {
-				r.Operation = Pick(p, "", "b", "€")
+			if r := &l.From[from].Rates[i]; r.Of == relay.Messages && p.Next()%2 == 0 {
+				r.Operation = s.operation(Pick(p, "a", "b", "€"))
 			}
 		}
 	}

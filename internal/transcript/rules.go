@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,7 +50,7 @@ func (s *settings) rate(side string, of relay.Unit, value string) error {
 		case "shadow":
 			r.Shadow = true
 		case "op":
-			r.Operation = value
+			r.Operation = s.operation(value)
 		case "reason":
 			r.Reason = value
 		default:
@@ -58,4 +59,13 @@ func (s *settings) rate(side string, of relay.Unit, value string) error {
 	}
 	shape.Rates = append(shape.Rates, r)
 	return r.Validate()
+}
+
+// operation is the number of a word to which rates are bound.
+func (s *settings) operation(word string) int {
+	if i := slices.Index(s.operations, word); i >= 0 {
+		return i + 1
+	}
+	s.operations = append(s.operations, word)
+	return len(s.operations)
 }

@@ -64,7 +64,7 @@ func newEcho(*relay.Limits, *relay.Grant) Subject { return new(echo) }
 // TestNotation plays every form of input, and reads its own output.
 func TestNotation(t *testing.T) {
 	const text = `# Everything that can be said.
-limits max_message=10 deflate memory=1000 client.messages=2/5:reply=no:shadow client.bytes=1/2:delay:op=find:reason=why client.inspect=text client.deny=evil:reply=no:shadow upstream.deny=bad:close:cause=type:reason=why
+limits max_message=10 deflate memory=1000 client.messages=2/5:reply=no:shadow client.messages=1/2:delay:op=find:reason=why client.inspect=text client.deny=evil:reply=no:shadow upstream.deny=bad:close:cause=type:reason=why
 client: text "h i|" | binary nofin key=00000000 "\x00" | cont "é" size=3
   upstream< text key=01020304 "h i|"
   upstream< binary nofin key=00000000 "\x00"

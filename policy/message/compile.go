@@ -13,6 +13,7 @@ import (
 	"github.com/framegate/framegate/policy/condition"
 	"github.com/framegate/framegate/policy/operation"
 	"github.com/framegate/framegate/policy/pattern"
+	"github.com/framegate/framegate/policy/rates"
 	"github.com/framegate/framegate/policy/schema"
 )
 
@@ -75,16 +76,33 @@ func (k *compiler) operations(c *OperationsConfig) *operations {
 	if len(c.Limits) > maxLimits {
 		k.fail("operations.limits", "%d limits, want at most %d", len(c.Limits), maxLimits)
 	}
+	k.action("operations.on_limit", c.OnLimit)
 	for _, name := range slices.Sorted(maps.Keys(c.Limits)) {
-		path, r := strictyaml.Key("operations.limits", name), c.Limits[name]
-		l := limit{reaction: k.reaction("operations.limits."+name, "operations.on_limit", c.OnLimit), rate: r}
-		l.operations = k.glob(path, name)
-		if !(r.PerSecond > 0) || math.IsInf(r.PerSecond, 0) || r.Burst < 1 {
-			k.fail(path, "a rate of %s lets nothing pass, want one such as 2/s burst 5", r)
-		}
-		o.limits = append(o.limits, l)
+		o.limits = append(o.limits, k.limit(name, c.Limits[name], c.OnLimit))
 	}
 	return o
+}
+
+// limit compiles what is said of the operations of a name or pattern.
+func (k *compiler) limit(name string, c rates.Config, common *rates.Action) Limit {
+	path := strictyaml.Key("operations.limits", name)
+	k.action(strictyaml.Join(path, "on_limit"), c.OnLimit)
+	if len(c.Limits()) == 0 {
+		k.fail(path, "no rate, want one such as 2/s burst 5, or one of per_connection, per_ip, per_user, per_claim and per_route")
+	}
+	for _, l := range c.Limits() {
+		if r := l.Rate; !(r.PerSecond > 0) || math.IsInf(r.PerSecond, 0) || r.Burst < 1 {
+			k.fail(path, "a rate of %s lets nothing pass, want one such as 2/s burst 5", r)
+		}
+	}
+	return Limit{Rule: "operations.limits." + name, Rates: c, Action: cmp.Or(c.OnLimit, common), operations: k.glob(path, name)}
+}
+
+// action checks what happens at a limit.
+func (k *compiler) action(path string, a *rates.Action) {
+	if err := a.Check(); err != nil {
+		k.fail(strictyaml.Key(path, "reply"), "%v", err)
+	}
 }
 
 // source compiles the place where operations are named.
@@ -303,11 +321,20 @@ func (k *compiler) compatible(c *Config, p *part) {
 			k.fail(fmt.Sprintf("conditions[%d].require", i), "messages of a source %s are not JSON, so there is no message.json", src)
 		}
 	}
-	if src.Binary() {
-		p.each(func(r *reaction) {
-			if r.action == Reply {
-				k.fail("operations.from", "messages of a source %s are binary, so the reply of rule %s, a text, would not be understood", src, r.rule)
-			}
-		})
+	if !src.Binary() {
+		return
+	}
+	replies := func(rule string) {
+		k.fail("operations.from", "messages of a source %s are binary, so the reply of rule %s, a text, would not be understood", src, rule)
+	}
+	p.each(func(r *reaction) {
+		if r.action == Reply {
+			replies(r.rule)
+		}
+	})
+	for _, l := range p.operations.limits {
+		if l.Action.Name() == rates.Reply {
+			replies(l.Rule)
+		}
 	}
 }

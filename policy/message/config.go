@@ -6,7 +6,7 @@ import (
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy/operation"
-	"github.com/framegate/framegate/ratelimit"
+	"github.com/framegate/framegate/policy/rates"
 )
 
 // Report receives one configuration mistake and the path of the value that holds it.
@@ -22,15 +22,15 @@ type Config struct {
 
 // OperationsConfig says which operations may pass.
 type OperationsConfig struct {
-	From     SourceConfig              `yaml:"from" required:"true" doc:"Where the name of an operation stands: jsonrpc (the method), graphql-ws (the type, and subscribe:NAME of a named operation), socket.io (the event, with its namespace before it as in /admin:kick), stomp (the command), mqtt (the packet type), mqtt-topics (the packet type with its topic, as in publish:a/b), or {json: /pointer} for a value in a JSON message."`
-	Allow    []string                  `yaml:"allow" min:"1" doc:"The only operations that may pass; * stands for any text."`
-	Deny     []string                  `yaml:"deny" min:"1" doc:"Operations that may not pass, whatever allow says; * stands for any text."`
-	Unknown  string                    `yaml:"unknown" enum:"allow,deny" doc:"Whether a message without an operation may pass. Default: deny if there is a list allow, else allow."`
-	Limits   map[string]ratelimit.Rate `yaml:"limits" doc:"How often operations may pass on one connection, by name or pattern. Each entry counts all operations that it matches; an operation needs room under all entries that match it."`
-	MaxBatch int                       `yaml:"max_batch" default:"100" min:"1" max:"10000" doc:"The largest number of operations in one message."`
-	Binary   string                    `yaml:"binary" enum:"inspect,pass" default:"inspect" doc:"Whether binary messages are read like text, which many applications do, or pass without operation. Only for sources in JSON."`
-	OnMatch  Reaction                  `yaml:"on_match" doc:"What happens to a message that may not pass: close (code 1008, the default), drop, or {reply: TEXT}."`
-	OnLimit  Reaction                  `yaml:"on_limit" doc:"What happens to a message over a limit: close (code 1008, the default), drop, or {reply: TEXT}."`
+	From     SourceConfig            `yaml:"from" required:"true" doc:"Where the name of an operation stands: jsonrpc (the method), graphql-ws (the type, and subscribe:NAME of a named operation), socket.io (the event, with its namespace before it as in /admin:kick), stomp (the command), mqtt (the packet type), mqtt-topics (the packet type with its topic, as in publish:a/b), or {json: /pointer} for a value in a JSON message."`
+	Allow    []string                `yaml:"allow" min:"1" doc:"The only operations that may pass; * stands for any text."`
+	Deny     []string                `yaml:"deny" min:"1" doc:"Operations that may not pass, whatever allow says; * stands for any text."`
+	Unknown  string                  `yaml:"unknown" enum:"allow,deny" doc:"Whether a message without an operation may pass. Default: deny if there is a list allow, else allow."`
+	Limits   map[string]rates.Config `yaml:"limits" doc:"How often operations may pass, by name or pattern: a rate for each connection, or a mapping for other keys. Each entry counts all operations that it matches; an operation needs room under all entries that match it. What another rule refuses does not count."`
+	MaxBatch int                     `yaml:"max_batch" default:"100" min:"1" max:"10000" doc:"The largest number of operations in one message."`
+	Binary   string                  `yaml:"binary" enum:"inspect,pass" default:"inspect" doc:"Whether binary messages are read like text, which many applications do, or pass without operation. Only for sources in JSON."`
+	OnMatch  Reaction                `yaml:"on_match" doc:"What happens to a message that may not pass: close (code 1008, the default), drop, or {reply: TEXT}."`
+	OnLimit  *rates.Action           `yaml:"on_limit" doc:"What happens to a message over a limit: close (code 1008, the default), drop, delay (nothing is lost, its sender waits), or {reply: TEXT}."`
 }
 
 // JSONConfig demands strict JSON.

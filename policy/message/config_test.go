@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/policy/rates"
 	"github.com/framegate/framegate/ratelimit"
 )
 
@@ -19,7 +20,7 @@ operations:
   allow: [a, "b*"]
   deny: [bad]
   unknown: deny
-  limits: {a: 2/s, "*": 10/m burst 5}
+  limits: {a: 2/s, b: {per_user: 3/s, on_limit: delay}, "*": 10/m burst 5}
   max_batch: 10
   binary: inspect
   on_match: close
@@ -58,25 +59,28 @@ func TestConfigMistakes(t *testing.T) {
 	f := files{"ok.json": "true", "broken.json": "{", "other.json": `{"type":"strnig"}`, "refers.json": `{"$ref":"ok.json"}`}
 	many := strings.Repeat("x, ", 256) + "x"
 	for section, want := range map[string]string{
-		"operations: {}":                                                   "policy.yaml:1:13: operations.from: this required key is missing",
-		"operations: {from: wamp}":                                         `policy.yaml:1:20: operations.from: "wamp" is not a source of operations, want one of graphql-ws, jsonrpc, mqtt, mqtt-topics, socket.io, stomp, or {json: /pointer}`,
-		"operations: {from: {json: type}}":                                 `policy.yaml:1:27: operations.from.json: "type" is not a JSON pointer, want one such as /type or /body/action`,
-		"operations: {from: {}}":                                           "policy.yaml:1:20: operations.from.json: this required key is missing",
-		"operations: {from: jsonrpc, allow: []}":                           "policy.yaml:1:36: operations.allow: want 1 or more entries, not 0",
-		`operations: {from: jsonrpc, allow: ["a?"]}`:                       `policy.yaml:1:37: operations.allow[0]: "a?" has another wildcard than *, want only that`,
-		`operations: {from: jsonrpc, deny: ["**", ""]}`:                    `policy.yaml:1:36: operations.deny[0]: "**" has two stars in a row, want one`,
-		"operations: {from: jsonrpc, deny: [" + many + "]}":                "policy.yaml:1:35: operations.deny: 257 entries, want 1 to 256",
-		"operations: {from: jsonrpc, unknown: maybe}":                      `policy.yaml:1:38: operations.unknown: want one of allow, deny, not "maybe"`,
-		"operations: {from: jsonrpc, limits: {a: 0/s}}":                    "policy.yaml:1:41: operations.limits.a: rate \"0/s\": number of events is 0, which would admit nothing",
-		`operations: {from: jsonrpc, limits: {"[": 1/s}}`:                  `policy.yaml:1:43: operations.limits["["]: "[" has another wildcard than *, want only that`,
-		"operations: {from: jsonrpc, max_batch: 0}":                        "policy.yaml:1:40: operations.max_batch: want a whole number from 1 to 10000, not \"0\"",
-		"operations: {from: jsonrpc, on_match: delay}":                     `policy.yaml:1:39: operations.on_match: "delay" is not what can happen to a message, want close, drop or {reply: TEXT}`,
-		"operations: {from: jsonrpc, on_limit: {}}":                        "policy.yaml:1:39: operations.on_limit.reply: this required key is missing",
-		"operations: {from: socket.io, binary: pass}":                      "policy.yaml:1:39: operations.binary: a source socket.io knows itself what binary messages are",
-		"operations: {from: mqtt, on_match: {reply: no}}":                  "policy.yaml:1:20: operations.from: messages of a source mqtt are binary, so the reply of rule operations, a text, would not be understood",
-		"operations: {from: mqtt, limits: {a: 1/s}, on_limit: {reply: n}}": "policy.yaml:1:20: operations.from: messages of a source mqtt are binary, so the reply of rule operations.limits.a, a text, would not be understood",
-		"{operations: {from: stomp}, json: strict}":                        "policy.yaml:1:35: json: messages of a source stomp are not JSON",
-		"{operations: {from: mqtt}, conditions: [message.json == null]}":   "policy.yaml:1:41: conditions[0].require: messages of a source mqtt are not JSON, so there is no message.json",
+		"operations: {}":                                                                 "policy.yaml:1:13: operations.from: this required key is missing",
+		"operations: {from: wamp}":                                                       `policy.yaml:1:20: operations.from: "wamp" is not a source of operations, want one of graphql-ws, jsonrpc, mqtt, mqtt-topics, socket.io, stomp, or {json: /pointer}`,
+		"operations: {from: {json: type}}":                                               `policy.yaml:1:27: operations.from.json: "type" is not a JSON pointer, want one such as /type or /body/action`,
+		"operations: {from: {}}":                                                         "policy.yaml:1:20: operations.from.json: this required key is missing",
+		"operations: {from: jsonrpc, allow: []}":                                         "policy.yaml:1:36: operations.allow: want 1 or more entries, not 0",
+		`operations: {from: jsonrpc, allow: ["a?"]}`:                                     `policy.yaml:1:37: operations.allow[0]: "a?" has another wildcard than *, want only that`,
+		`operations: {from: jsonrpc, deny: ["**", ""]}`:                                  `policy.yaml:1:36: operations.deny[0]: "**" has two stars in a row, want one`,
+		"operations: {from: jsonrpc, deny: [" + many + "]}":                              "policy.yaml:1:35: operations.deny: 257 entries, want 1 to 256",
+		"operations: {from: jsonrpc, unknown: maybe}":                                    `policy.yaml:1:38: operations.unknown: want one of allow, deny, not "maybe"`,
+		"operations: {from: jsonrpc, limits: {a: 0/s}}":                                  "policy.yaml:1:41: operations.limits.a: rate \"0/s\": number of events is 0, which would admit nothing",
+		`operations: {from: jsonrpc, limits: {"[": 1/s}}`:                                `policy.yaml:1:43: operations.limits["["]: "[" has another wildcard than *, want only that`,
+		"operations: {from: jsonrpc, limits: {a: {}}}":                                   "policy.yaml:1:41: operations.limits.a: no rate, want one such as 2/s burst 5, or one of per_connection, per_ip, per_user, per_claim and per_route",
+		"operations: {from: jsonrpc, limits: {a: 1/s}, on_limit: wait}":                  "policy.yaml:1:57: operations.on_limit: want close, drop, delay or {reply: TEXT}",
+		`operations: {from: jsonrpc, limits: {a: {per_ip: 1/s, on_limit: {reply: ""}}}}`: "policy.yaml:1:73: operations.limits.a.on_limit.reply: the reply has 0 bytes, want 1 to 4096 of valid UTF-8",
+		"operations: {from: jsonrpc, max_batch: 0}":                                      "policy.yaml:1:40: operations.max_batch: want a whole number from 1 to 10000, not \"0\"",
+		"operations: {from: jsonrpc, on_match: delay}":                                   `policy.yaml:1:39: operations.on_match: "delay" is not what can happen to a message, want close, drop or {reply: TEXT}`,
+		"operations: {from: jsonrpc, on_limit: {}}":                                      "policy.yaml:1:39: operations.on_limit.reply: this required key is missing",
+		"operations: {from: socket.io, binary: pass}":                                    "policy.yaml:1:39: operations.binary: a source socket.io knows itself what binary messages are",
+		"operations: {from: mqtt, on_match: {reply: no}}":                                "policy.yaml:1:20: operations.from: messages of a source mqtt are binary, so the reply of rule operations, a text, would not be understood",
+		"operations: {from: mqtt, limits: {a: 1/s}, on_limit: {reply: n}}":               "policy.yaml:1:20: operations.from: messages of a source mqtt are binary, so the reply of rule operations.limits.a, a text, would not be understood",
+		"{operations: {from: stomp}, json: strict}":                                      "policy.yaml:1:35: json: messages of a source stomp are not JSON",
+		"{operations: {from: mqtt}, conditions: [message.json == null]}":                 "policy.yaml:1:41: conditions[0].require: messages of a source mqtt are not JSON, so there is no message.json",
 
 		"json: lax":                                  `policy.yaml:1:7: json: "lax" is not a way to read JSON, want strict`,
 		"json: {strict: false}":                      "policy.yaml:1:16: json.strict: strict is false, want true, or no section json",
@@ -136,9 +140,9 @@ func TestConfigOfTheProgram(t *testing.T) {
 		"operations.unknown":    {Operations: &OperationsConfig{From: source, Unknown: "x"}},
 		"operations.max_batch":  {Operations: &OperationsConfig{From: source, MaxBatch: -1}},
 		"operations.allow":      {Operations: &OperationsConfig{From: source, Allow: []string{}}},
-		"operations.limits.a":   {Operations: &OperationsConfig{From: source, Limits: map[string]ratelimit.Rate{"a": {}}}},
-		"operations.limits.b":   {Operations: &OperationsConfig{From: source, Limits: map[string]ratelimit.Rate{"b": {PerSecond: math.NaN(), Burst: 1}}}},
-		"operations.limits.c":   {Operations: &OperationsConfig{From: source, Limits: map[string]ratelimit.Rate{"c": {PerSecond: 1}}}},
+		"operations.limits.a":   {Operations: &OperationsConfig{From: source, Limits: map[string]rates.Config{"a": {}}}},
+		"operations.limits.b":   {Operations: &OperationsConfig{From: source, Limits: map[string]rates.Config{"b": {PerConnection: &ratelimit.Rate{PerSecond: math.NaN(), Burst: 1}}}}},
+		"operations.limits.c":   {Operations: &OperationsConfig{From: source, Limits: map[string]rates.Config{"c": {PerUser: &ratelimit.Rate{PerSecond: 1}}}}},
 		"json.max_depth":        {JSON: &JSONConfig{MaxDepth: 1000}},
 		"json.max_size":         {JSON: &JSONConfig{MaxSize: -1}},
 		"json.strict":           {JSON: &JSONConfig{Strict: &no}},

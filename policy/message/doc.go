@@ -5,7 +5,7 @@
 //
 //	inspector.go   each policy of a route is asked in turn; the first rule that refuses decides, or is noted if its policy is in shadow
 //	operations.go  may the operations of the message pass (package operation finds them), and
-//	limits.go      are there few enough of them?
+//	limits.go      which limits do they count for?
 //	json.go        is it strict JSON, does each operation match its schema (package schema)?
 //	deny.go        does a pattern match it?
 //	conditions.go  does every condition hold, for each operation (package condition)?
@@ -22,5 +22,5 @@
 //	schemas              a fixed number of steps for each byte (package schema)
 //	conditions           the cost limit of package condition, for each condition and operation
 //
-// Between messages a connection keeps the state of its limits and what package operation keeps; nothing before its first message.
+// Between messages a connection keeps one number for each limit and what package operation keeps; nothing before its first message.
 package message

@@ -22,8 +22,7 @@ type Session struct {
 
 // memory is what has to be known of the messages before.
 type memory struct {
-	of     *Inspector // whose limits these are
-	limits limiters
+	counts []int // of the latest message, parallel to Inspector.limits
 	stream operation.Stream
 }
 
@@ -40,8 +39,10 @@ type Verdict struct {
 	Detail string // for the log only: where in a schema it failed
 	// Operation is the name of the operation that was refused, cut to 128 bytes and made printable, for the log only.
 	Operation string
-	// Operations are the operations of the message, each under one of the names that Operations of the inspector lists. Must not be changed.
-	Operations []string
+	// Operations says of a message that passes how often it holds operations that are limited, by Inspector.Limits. It is valid until the
+	// session's next message.
+	Operations []int
+	Whole      bool     // the message stands for itself; if not it is a piece of a stream, and what follows cannot be read without it
 	Shadow     []string // rules of policies in shadow that would have refused it
 }
 
@@ -52,7 +53,7 @@ type Inspector struct {
 	streams bool // some source depends on the messages before
 	sources []operation.Source
 	bounds  []operation.Bounds // of each source
-	limits  []*limit           // of all parts together
+	limits  []Limit            // of all parts together
 	scratch *sync.Pool         // of *inspection
 }
 
@@ -61,7 +62,7 @@ type part struct {
 	shadow     bool
 	source     int // row of Inspector.sources; -1 where nothing is read
 	operations *operations
-	firstLimit int // of its operations, in the limiters of a session
+	firstLimit int // of its operations, in Inspector.limits
 	json       *jsonRule
 	deny       []denyRule
 	conditions []conditionRule
@@ -103,7 +104,7 @@ func (i *Inspector) Reads(text bool) bool { return i != nil && (text || i.binary
 // Inspect judges one message of a session at a time. Messages that Reads excludes need not be shown; all others must, in their order.
 func (i *Inspector) Inspect(s *Session, m Message, now time.Time) Verdict {
 	if !i.Reads(m.Text) {
-		return Verdict{Pass: true}
+		return Verdict{Pass: true, Whole: true}
 	}
 	in := i.scratch.Get().(*inspection)
 	in.begin(s, m, now)
@@ -125,14 +126,14 @@ func (i *Inspector) newInspection() any {
 func (in *inspection) begin(s *Session, m Message, now time.Time) {
 	in.session, in.message, in.now = s, m, now
 	if s.memory == nil && (in.streams || len(in.limits) > 0) {
-		s.memory = &memory{of: in.Inspector}
+		s.memory = &memory{}
 	}
 	if in.memory = s.memory; in.memory == nil {
 		in.memory = &in.blank
-	} else if s.memory.of != in.Inspector {
-		s.memory.limits.follow(s.memory.of, in.Inspector, now)
-		s.memory.of = in.Inspector
+	} else if len(in.memory.counts) != len(in.limits) {
+		in.memory.counts = make([]int, len(in.limits))
 	}
+	clear(in.memory.counts)
 }
 
 // end lets go of everything that belongs to the message.
@@ -155,9 +156,6 @@ func (in *inspection) judge() Verdict {
 	for k := range in.parts {
 		p := &in.parts[k]
 		refused, ok := in.ask(p)
-		if p.operations != nil && v.Operations == nil {
-			v.Operations = in.labels()
-		}
 		switch {
 		case ok:
 		case p.shadow:
@@ -165,12 +163,13 @@ func (in *inspection) judge() Verdict {
 		default:
 			v.Pass, v.Rule, v.Action, v.Reply = false, refused.rule, refused.action, refused.reply
 			v.Reason, v.Detail, v.Operation = refused.reason, refused.detail, printable(refused.operation)
-			if !aligned || !in.memory.stream.Aligned() {
+			if v.Whole = aligned && in.memory.stream.Aligned(); !v.Whole {
 				v.Action, v.Reply = Close, nil // a stream of packets cannot miss a piece
 			}
 			return v
 		}
 	}
+	v.Operations, v.Whole = in.memory.counts, aligned && in.memory.stream.Aligned()
 	return v
 }
 
@@ -237,9 +236,6 @@ func (p *part) each(visit func(*reaction)) {
 	}
 	if p.operations != nil {
 		visit(&p.operations.reaction)
-		for k := range p.operations.limits {
-			visit(&p.operations.limits[k].reaction)
-		}
 	}
 	for k := range p.deny {
 		visit(&p.deny[k].reaction)

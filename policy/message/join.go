@@ -45,13 +45,12 @@ func (p part) clone() part {
 	}
 	if p.operations != nil {
 		p.operations = new(*p.operations)
-		p.operations.limits = slices.Clone(p.operations.limits)
 	}
 	p.deny, p.conditions = slices.Clone(p.deny), slices.Clone(p.conditions)
 	return p
 }
 
-// assemble makes an inspector of compiled policies and gives each the source and the limiters that it shares with the others.
+// assemble makes an inspector of compiled policies and gives each the source that it shares with the others.
 func assemble(parts []part) *Inspector {
 	i := &Inspector{parts: parts}
 	i.scratch = &sync.Pool{New: i.newInspection}
@@ -62,9 +61,7 @@ func assemble(parts []part) *Inspector {
 		}
 		p.operations.index()
 		p.source, p.firstLimit = i.sourceOf(p.operations.source), len(i.limits)
-		for l := range p.operations.limits {
-			i.limits = append(i.limits, &p.operations.limits[l])
-		}
+		i.limits = append(i.limits, p.operations.limits...)
 	}
 	for k := range i.parts {
 		p := &i.parts[k]

@@ -47,7 +47,7 @@ func mustLoad(t testing.TB, section string, f files) *Inspector {
 func text(s string) Message { return Message{Text: true, Payload: []byte(s)} }
 func blob(s string) Message { return Message{Payload: []byte(s)} }
 
-// describe writes a verdict in one line: "pass" and its operations, or the action, the rule, the reason and what was refused.
+// describe writes a verdict in one line: "pass" and how often it has what is limited, or the action, the rule, the reason and what was refused.
 func describe(v Verdict) string {
 	var s strings.Builder
 	if v.Pass {
@@ -65,7 +65,10 @@ func describe(v Verdict) string {
 		}
 	}
 	if v.Pass && len(v.Operations) > 0 {
-		fmt.Fprintf(&s, " %s", strings.Join(v.Operations, " "))
+		fmt.Fprintf(&s, " %v", v.Operations)
+	}
+	if v.Pass && !v.Whole {
+		s.WriteString(" in pieces")
 	}
 	if len(v.Shadow) > 0 {
 		fmt.Fprintf(&s, " shadow %s", strings.Join(v.Shadow, " "))
@@ -99,7 +102,7 @@ func TestNothingToInspect(t *testing.T) {
 	if i != nil {
 		t.Errorf("an inspector without rules: %v", i)
 	}
-	if v := i.Inspect(&Session{}, text("x"), epoch); !v.Pass || i.Reads(true) || i.Reads(false) || i.Rules() != nil || i.Operations() != nil {
+	if v := i.Inspect(&Session{}, text("x"), epoch); !v.Pass || i.Reads(true) || i.Reads(false) || i.Rules() != nil {
 		t.Errorf("no inspector: %+v", v)
 	}
 	if Join() != nil || Join(Part{Policy: "a"}, Part{Policy: "b"}) != nil {
@@ -118,11 +121,11 @@ operations:
 	const refused = `reply operations: `
 	const reply = ` "{\"error\":\"not allowed\"}"`
 	testRows(t, i, Session{}, []row{
-		{text(`{"type":"chat"}`), "pass chat"},
-		{blob(`{"type":"search"}`), "pass search"},
-		{text(`{"type":"admin.list"}`), "pass admin.*"},
-		{text(`{"type":"admin.users.list"}`), "pass admin.users.*"},
-		{text(`{"type":"\u0063hat"}`), "pass chat"},
+		{text(`{"type":"chat"}`), "pass"},
+		{blob(`{"type":"search"}`), "pass"},
+		{text(`{"type":"admin.list"}`), "pass"},
+		{text(`{"type":"admin.users.list"}`), "pass"},
+		{text(`{"type":"\u0063hat"}`), "pass"},
 		{text(`{"type":"Chat"}`), refused + "operation not allowed (Chat)" + reply},
 		{text(`{"type":"admin.delete.all"}`), refused + "operation not allowed (admin.delete.all)" + reply},
 		{text(`{"type":"chat\u0000"}`), refused + "operation not allowed (chat.)" + reply},
@@ -134,9 +137,6 @@ operations:
 		{text(`{"type":"chat","Type":"admin.delete"}`), refused + "name of operation is ambiguous" + reply},
 		{text(`{"type":"` + strings.Repeat("x", 1025) + `"}`), refused + "name of operation too long" + reply},
 	})
-	if got, want := fmt.Sprint(i.Operations()), "[admin.* admin.delete* admin.users.* chat other search]"; got != want {
-		t.Errorf("operations %s, want %s", got, want)
-	}
 	if got, want := fmt.Sprint(i.Rules()), "[operations]"; got != want {
 		t.Errorf("rules %s, want %s", got, want)
 	}
@@ -144,18 +144,18 @@ operations:
 
 func TestUnknownOperations(t *testing.T) {
 	testRows(t, mustLoad(t, "operations: {from: jsonrpc, deny: [admin_*]}", nil), Session{}, []row{
-		{text(`{"method":"eth_call"}`), "pass other"},
+		{text(`{"method":"eth_call"}`), "pass"},
 		{text(`{"method":"admin_peers"}`), "close operations: operation not allowed (admin_peers)"},
 		{text(`{"result":1}`), "pass"},
 		{text(`ping`), "pass"},
 		{text(`{"method":"eth_call","method":"admin_peers"}`), "close operations: message is not strict JSON"},
 	})
 	testRows(t, mustLoad(t, "operations: {from: jsonrpc, unknown: deny, on_match: drop}", nil), Session{}, []row{
-		{text(`{"method":"eth_call"}`), "pass other"},
+		{text(`{"method":"eth_call"}`), "pass"},
 		{text(`[{"method":"eth_call"},{"result":1}]`), "drop operations: message has no operation"},
 	})
 	testRows(t, mustLoad(t, "operations: {from: jsonrpc, allow: [eth_call], unknown: allow}", nil), Session{}, []row{
-		{text(`{"method":"eth_call"}`), "pass eth_call"},
+		{text(`{"method":"eth_call"}`), "pass"},
 		{text(`{"result":1}`), "pass"},
 		{text(`{"method":"eth_sign"}`), "close operations: operation not allowed (eth_sign)"},
 	})
@@ -164,7 +164,7 @@ func TestUnknownOperations(t *testing.T) {
 func TestBatches(t *testing.T) {
 	i := mustLoad(t, `operations: {from: jsonrpc, allow: ["eth_*"], deny: [eth_sign], unknown: allow, max_batch: 3}`, nil)
 	testRows(t, i, Session{}, []row{
-		{text(`[{"method":"eth_call"},{"method":"eth_chainId"},5]`), "pass eth_* eth_*"},
+		{text(`[{"method":"eth_call"},{"method":"eth_chainId"},5]`), "pass"},
 		{text(`[{"method":"eth_call"},{"method":"eth_sign"}]`), "close operations: operation not allowed (eth_sign)"},
 		{text(`[{"method":"eth_call"},{"method":"eth_call"},{"method":"eth_call"},{"method":"eth_call"}]`), "close operations: too many operations in one message"},
 		{text(`[]`), "pass"},
@@ -245,15 +245,15 @@ json:
 `, f)
 	const no = ` "no"`
 	rows := []row{
-		{text(`{"jsonrpc":"2.0","method":"eth_call","params":["a","b"]}`), "pass eth_*"},
-		{text(`{"jsonrpc":"2.0","method":"net_version","params":[1,2,3]}`), "pass other"},
+		{text(`{"jsonrpc":"2.0","method":"eth_call","params":["a","b"]}`), "pass"},
+		{text(`{"jsonrpc":"2.0","method":"net_version","params":[1,2,3]}`), "pass"},
 		{text(`{"jsonrpc":"2.0","result":5}`), "pass"},
 		{text(`{"method":"eth_call"}`), "reply json.schema: message does not match its schema (eth_call) at call.json# required" + no},
 		{text(`{"jsonrpc":"2.0","method":"eth_call","params":["abcde"]}`), "reply json.schema: message does not match its schema (eth_call) at common.json#/$defs/word maxLength" + no},
 		{text(`{"jsonrpc":"2.0","method":"eth_call","params":["a","b","c"]}`), "reply json.schema: message does not match its schema (eth_call) at eth.json#/properties/params maxItems" + no},
 		{text(`{"jsonrpc":"2.0","method":"eth_get","params":["a","b"]}`), "reply json.schema: message does not match its schema (eth_get) at get.json#/properties/params maxItems" + no},
 		// Each element of a batch by itself.
-		{text(`[{"jsonrpc":"2.0","method":"eth_call","params":["a"]},{"jsonrpc":"2.0","method":"x","params":[1]},{"jsonrpc":"2.0","result":[7]}]`), "pass eth_* other"},
+		{text(`[{"jsonrpc":"2.0","method":"eth_call","params":["a"]},{"jsonrpc":"2.0","method":"x","params":[1]},{"jsonrpc":"2.0","result":[7]}]`), "pass"},
 		{text(`[{"jsonrpc":"2.0","method":"x"},{"jsonrpc":"2.0","method":"eth_call","params":[5]}]`), "reply json.schema: message does not match its schema (eth_call) at common.json#/$defs/word type" + no},
 		{text(`[{"jsonrpc":"2.0","method":"x"},{"jsonrpc":"1.0"}]`), "reply json.schema: message does not match its schema at call.json#/properties/jsonrpc enum" + no},
 		{text(`ping`), "reply json: message is not strict JSON" + no},
@@ -261,7 +261,7 @@ json:
 	testRows(t, i, Session{}, rows)
 	testRows(t, i, Session{Subprotocol: "v1"}, rows)
 	testRows(t, i, Session{Subprotocol: "v2"}, []row{
-		{text(`{"jsonrpc":"2.0","method":"x","v":1}`), "pass other"},
+		{text(`{"jsonrpc":"2.0","method":"x","v":1}`), "pass"},
 		{text(`{"jsonrpc":"2.0","method":"x"}`), "reply json.schema: message does not match its schema (x) at v2.json# required" + no},
 	})
 	testRows(t, mustLoad(t, "json: {schema: call.json}", f), Session{}, []row{
@@ -321,10 +321,10 @@ conditions:
 	user := Session{Claims: map[string]any{"groups": []any{"user"}}, Address: "192.0.2.1", Route: "chat"}
 	admin := Session{Claims: map[string]any{"groups": []any{"user", "admin"}}, Address: "192.0.2.1", Route: "chat"}
 	testRows(t, i, user, []row{
-		{text(`{"type":"say"}`), "pass other"},
+		{text(`{"type":"say"}`), "pass"},
 		{text(`{"type":"ban"}`), `reply admins: condition not met (ban) "no"`},
 		{text(`{"type":"\u0062an"}`), `reply admins: condition not met (ban) "no"`},
-		{text(`{"type":"move","x":9}`), "pass other"},
+		{text(`{"type":"move","x":9}`), "pass"},
 		{text(`{"type":"move","x":10}`), "close conditions[2]: condition not met (move)"},
 		{text(`{"type":"move"}`), "close conditions[2]: condition cannot be decided (move)"},
 		{text(`{"type":"move","x":"1"}`), "close conditions[2]: condition cannot be decided (move)"},
@@ -332,9 +332,9 @@ conditions:
 		{blob(`{"type":"say"}`), "close small: condition not met (say)"},
 		{text(`hello`), "close conditions[2]: condition cannot be decided"}, // message.json is null
 	})
-	testRows(t, i, admin, []row{{text(`{"type":"ban"}`), "pass other"}})
+	testRows(t, i, admin, []row{{text(`{"type":"ban"}`), "pass"}})
 	testRows(t, i, Session{Address: "192.0.2.1", Route: "chat"}, []row{
-		{text(`{"type":"say"}`), "pass other"},
+		{text(`{"type":"say"}`), "pass"},
 		{text(`{"type":"ban"}`), `reply admins: condition cannot be decided (ban) "no"`}, // no claims
 	})
 	testRows(t, i, Session{Address: "192.0.2.2", Route: "chat"}, []row{{text(`{"type":"say"}`), "close conditions[3]: condition not met (say)"}})
@@ -364,8 +364,8 @@ operations: {from: jsonrpc}
 conditions: ['message.operation != "eth_getLogs" || int(message.json.params[0].blocks) <= 100']
 `, nil)
 	testRows(t, i, Session{}, []row{
-		{text(`{"method":"eth_getLogs","params":[{"blocks":100}]}`), "pass other"},
-		{text(`[{"method":"eth_call"},{"method":"eth_getLogs","params":[{"blocks":100}]}]`), "pass other other"},
+		{text(`{"method":"eth_getLogs","params":[{"blocks":100}]}`), "pass"},
+		{text(`[{"method":"eth_call"},{"method":"eth_getLogs","params":[{"blocks":100}]}]`), "pass"},
 		{text(`[{"method":"eth_getLogs","params":[{"blocks":5}]},{"method":"eth_getLogs","params":[{"blocks":101}]}]`), "close conditions[0]: condition not met (eth_getLogs)"},
 		{text(`[]`), "pass"},
 	})
@@ -381,10 +381,10 @@ json: {schema: {operations: {"/game:move": move.json}}}
 		{text(`40{"token":"x"}`), "pass"},
 		{text(`2`), "pass"},
 		{text(`3`), "pass"},
-		{text(`42["chat message","hi"]`), "pass chat message"},
-		{text(`42/game,7["move",{"x":1}]`), "pass /game:move"},
+		{text(`42["chat message","hi"]`), "pass"},
+		{text(`42/game,7["move",{"x":1}]`), "pass"},
 		{text(`42/game,7["move",{"y":1}]`), "close json.schema: message does not match its schema (/game:move) at move.json#/prefixItems/1 required"},
-		{text(`451-["chat message",{"_placeholder":true,"num":0}]`), "pass chat message"},
+		{text(`451-["chat message",{"_placeholder":true,"num":0}]`), "pass"},
 		{blob("\x01\x02"), "pass"},
 		{text(`42["move",{"x":1}]`), "close operations: operation not allowed (move)"},
 		{text(`42["kick",1]`), "close operations: operation not allowed (kick)"},
@@ -395,14 +395,14 @@ json: {schema: {operations: {"/game:move": move.json}}}
 
 func TestSTOMPAndGraphQL(t *testing.T) {
 	testRows(t, mustLoad(t, "operations: {from: stomp, allow: [CONNECT, SEND, SUBSCRIBE]}", nil), Session{}, []row{
-		{text("SEND\ndestination:/queue/a\n\nhi\x00"), "pass SEND"},
+		{text("SEND\ndestination:/queue/a\n\nhi\x00"), "pass"},
 		{text("\n"), "pass"},
 		{text("SEND\n\na\x00\nBEGIN\n\n\x00"), "close operations: operation not allowed (BEGIN)"},
 		{text("SEND"), "close operations: message is malformed"},
 	})
 	testRows(t, mustLoad(t, `operations: {from: graphql-ws, allow: [connection_init, ping, complete, "subscribe:On*"]}`, nil), Session{}, []row{
-		{text(`{"type":"connection_init"}`), "pass connection_init"},
-		{text(`{"id":"1","type":"subscribe","payload":{"operationName":"OnMessage","query":"subscription OnMessage { m }"}}`), "pass subscribe:On*"},
+		{text(`{"type":"connection_init"}`), "pass"},
+		{text(`{"id":"1","type":"subscribe","payload":{"operationName":"OnMessage","query":"subscription OnMessage { m }"}}`), "pass"},
 		{text(`{"id":"1","type":"subscribe","payload":{"query":"{ m }"}}`), "close operations: operation not allowed (subscribe)"},
 		{text(`{"id":"1","type":"subscribe","payload":{"operationName":"Dump","query":"{ m }"}}`), "close operations: operation not allowed (subscribe:Dump)"},
 	})
@@ -418,19 +418,19 @@ func TestMQTT(t *testing.T) {
 	)
 	for name, rows := range map[string][]row{
 		"whole": {
-			{blob(connect), "pass connect"},
-			{blob(good + "\xc0\x00" + good), "pass publish:chat/* publish:chat/*"},
+			{blob(connect), "pass"},
+			{blob(good + "\xc0\x00" + good), "pass"},
 			{blob(bad), "drop operations: operation not allowed (publish:admin)"},
 			{blob(good + bad), "drop operations: operation not allowed (publish:admin)"},
-			{blob(good), "pass publish:chat/*"},
+			{blob(good), "pass"},
 			{text(good), "drop operations: message is malformed"},
 		},
 		"in pieces": {
-			{blob(connect[:1]), "pass"},
-			{blob(connect[1:8]), "pass"},
-			{blob(connect[8:] + good[:6]), "pass connect"},
-			{blob(good[6:]), "pass publish:chat/*"},
-			{blob(bad[:1]), "pass"},
+			{blob(connect[:1]), "pass in pieces"},
+			{blob(connect[1:8]), "pass in pieces"},
+			{blob(connect[8:] + good[:6]), "pass in pieces"},
+			{blob(good[6:]), "pass in pieces"},
+			{blob(bad[:1]), "pass in pieces"},
 			{blob(bad[1:]), "close operations: operation not allowed (publish:admin)"}, // its start has passed already
 		},
 		"begins with one and ends in another": {

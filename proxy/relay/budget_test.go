@@ -83,12 +83,12 @@ func wideRates() []relay.Rate {
 		{Of: relay.Messages, PerSecond: 1e9, Burst: 1e9, Action: relay.ActClose},
 		{Of: relay.Bytes, PerSecond: 1e12, Burst: 1e12, Action: relay.ActDelay},
 		{Of: relay.Frames, PerSecond: 1e9, Burst: 1e9, Action: relay.ActClose, Shadow: true},
-		{Of: relay.Messages, PerSecond: 1e9, Burst: 1e9, Action: relay.ActDrop, Operation: "find"},
+		{Of: relay.Messages, PerSecond: 1e9, Burst: 1e9, Action: relay.ActDrop, Operation: 2},
 	}
 }
 
 func TestNoAllocationPerMessage(t *testing.T) {
-	find := []string{"find"}
+	find := []int{0, 1}
 	pass := inspector(func(relay.Message) relay.Verdict { return relay.Verdict{Operations: find} })
 	for name, grant := range map[string]*relay.Grant{
 		"":             nil,

@@ -42,15 +42,18 @@ type Message struct {
 // A Verdict is what an Inspector says about a message. The zero value lets it
 // pass. Its slices are valid until the next call.
 type Verdict struct {
-	Action Action // any but ActDelay
+	Action Action // any but ActDelay, which is for rates
 	Rule   uint16 // that refuses the message
 	Cause  Cause  // of ActClose: Policy (which is None, too), InvalidData, WrongType or TooBig
 	Reason string // of ActClose: constant text; "" is that of the cause
 	Reply  string // of ActReply
-	// Operations are what the message asks for, in the very words of the rates
-	// that are bound to them; each counts as often as it is named.
-	Operations []string
-	Shadow     []Hit // rules that would have refused it
+	// Operations says how often a message that passes holds each of the
+	// operations to which rates are bound: Operations[0] that of Rate.Operation 1.
+	Operations []int
+	// Firm says that others build on the message: it may be late, but not be left
+	// out. A rate with ActDrop or ActReply that has no room ends the session.
+	Firm   bool
+	Shadow []Hit // rules that would have refused it
 }
 
 // violation is what a verdict of ActClose means.

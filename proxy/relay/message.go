@@ -126,22 +126,22 @@ func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 		return drop, v
 	}
 	h.stats.Inspected += uint64(plain.n)
-	due := tally{size: int64(plain.n)}
+	var due tally
 	if r.inflating {
-		due.bytes, due.whole = due.size, due.size
+		due.bytes, due.whole = int64(plain.n), int64(plain.n)
 	}
 	var verdict Verdict
 	if r.inspecting {
 		verdict = s.grant.Inspectors[w.from].Inspect(Message{Kind: h.message, Payload: plain.bytes(), Now: s.clock()})
 	}
 	free(&plain)
-	due.operations = verdict.Operations
+	due.operations, due.firm = verdict.Operations, verdict.Firm
 	f, v := w.obey(&verdict)
 	if f == pass && v == nil {
 		f, v = w.charge(&due)
 	}
 	if f == wait {
-		r.due = &tally{count: due.count, operations: slices.Clone(due.operations), size: due.size}
+		r.due = &tally{count: due.count, operations: slices.Clone(due.operations), firm: due.firm}
 	}
 	return f, v
 }
@@ -189,7 +189,7 @@ func (w *walker) obey(verdict *Verdict) (fate, *frame.Violation) {
 // before.
 func (w *walker) charge(due *tally) (fate, *frame.Violation) {
 	if refused, after := w.s.charge(w.from, due); refused != nil {
-		return w.refuse(refused, after)
+		return w.refuse(refused, after, due.firm)
 	}
 	return pass, nil
 }

@@ -51,7 +51,7 @@ type Rate struct {
 	Action    Action
 	Shadow    bool   // counts and reports, refuses nothing
 	Rule      uint16 // its name in reports
-	Operation string // counts only the messages with this operation (Verdict.Operations); "" counts all
+	Operation int    // counts only this operation of messages (Verdict.Operations), from 1; 0 counts all messages
 	Reason    string // of the Close: constant text; "" is that of the unit
 	Reply     string // text of ActReply
 }
@@ -70,8 +70,8 @@ func (r *Rate) Validate() error {
 		return errors.New("a rate needs an action: close, drop, delay or reply")
 	case r.Of == Frames && r.Action != ActClose && r.Action != ActDelay:
 		return fmt.Errorf("frames cannot be refused by %v, which would split messages, want close or delay", r.Action)
-	case r.Of == Frames && r.Operation != "":
-		return fmt.Errorf("frames of the operation %q cannot be counted, want messages or bytes", r.Operation)
+	case r.Operation < 0 || r.Operation > 0 && r.Of != Messages:
+		return fmt.Errorf("of operation %d only messages can be counted", r.Operation)
 	case r.Action == ActReply && r.Reply == "":
 		return errors.New("reply needs a text")
 	}

@@ -253,7 +253,8 @@ func TestValidate(t *testing.T) {
 		{func(r *relay.Rate) { r.Action = relay.ActReply }, "text"},
 		{func(r *relay.Rate) { r.Of, r.Action = relay.Frames, relay.ActDrop }, "drop"},
 		{func(r *relay.Rate) { r.Of, r.Action, r.Reply = relay.Frames, relay.ActReply, "no" }, "reply"},
-		{func(r *relay.Rate) { r.Of, r.Operation = relay.Frames, "search" }, "search"},
+		{func(r *relay.Rate) { r.Of, r.Operation = relay.Bytes, 2 }, "operation 2"},
+		{func(r *relay.Rate) { r.Operation = -1 }, "operation -1"},
 	} {
 		r := good
 		test.spoil(&r)

@@ -18,15 +18,18 @@ type count struct {
 type tally struct {
 	count
 	frames     int64
-	operations []string // of a message that was inspected
-	size       int64    // its bytes
+	operations []int // of a message that was inspected
+	firm       bool  // it cannot be left out
 }
 
 // of is what the tally counts for a rate.
 func (t *tally) of(r *Rate) int64 {
 	switch {
-	case r.Operation != "":
-		return t.ofOperation(r)
+	case r.Operation > 0:
+		if r.Operation > len(t.operations) {
+			return 0
+		}
+		return int64(t.operations[r.Operation-1])
 	case r.Of == Frames:
 		return t.frames
 	case r.Of == Messages:
@@ -35,20 +38,6 @@ func (t *tally) of(r *Rate) int64 {
 		return t.whole
 	}
 	return t.bytes
-}
-
-// ofOperation is what the tally counts for a rate that is bound to an operation:
-// each time that the message holds it, but its bytes once.
-func (t *tally) ofOperation(r *Rate) (n int64) {
-	for _, name := range t.operations {
-		if name == r.Operation {
-			n++
-		}
-	}
-	if n > 0 && r.Of == Bytes {
-		return t.size
-	}
-	return n
 }
 
 // A ruling is what the rules about one side remember of it. It is made with
@@ -159,7 +148,7 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 		}
 	}
 	if refused, after := s.charge(w.from, &t); refused != nil {
-		f, v := w.refuse(refused, after)
+		f, v := w.refuse(refused, after, false)
 		r.dropping = r.dropping || f == drop
 		return f, v
 	}
@@ -183,15 +172,16 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 func (s *Session) wholeBytes(from Side) bool {
 	rates := s.limits.From[from].Rates
 	for i := range rates {
-		if rates[i].whole() && rates[i].Operation == "" && !rates[i].Shadow {
+		if rates[i].whole() && !rates[i].Shadow {
 			return true
 		}
 	}
 	return false
 }
 
-// refuse does what a rate says that has no room for a frame or a message.
-func (w *walker) refuse(r *Rate, after time.Duration) (fate, *frame.Violation) {
+// refuse does what a rate says that has no room for a frame or a message, which
+// cannot be left out if it is firm.
+func (w *walker) refuse(r *Rate, after time.Duration, firm bool) (fate, *frame.Violation) {
 	s := w.s
 	hit := Hit{Action: r.Action, Rule: r.Rule}
 	if r.Action == ActDelay && after != never {
@@ -202,21 +192,22 @@ func (w *walker) refuse(r *Rate, after time.Duration) (fate, *frame.Violation) {
 		l.rate, l.until = r, s.now+min(max(after, shortestWait), longestWait)
 		return wait, nil
 	}
-	if r.Action == ActDelay {
+	if r.Action == ActDelay || firm {
 		hit.Action = ActClose
 	}
 	s.report(w.from, hit)
 	if w.h.rules.gathering { // else nothing was taken, or some of it was relayed
 		s.give(w.from, s.limits.From[w.from].Rates, &tally{count: w.h.rules.taken})
 	}
-	switch r.Action {
-	case ActDelay:
+	switch {
+	case r.Action == ActDelay:
 		return drop, errNoRoom
-	case ActClose:
+	case hit.Action == ActClose:
 		return drop, &frame.Violation{Code: rows[Policy].offender, Reason: r.reason()}
-	case ActReply:
+	}
+	if r.Action == ActReply {
 		w.drop(r.Reply)
-	default:
+	} else {
 		w.drop("")
 	}
 	return drop, nil

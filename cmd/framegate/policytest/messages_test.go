@@ -24,7 +24,12 @@ policies:
 // played runs one test of messages.
 func played(t *testing.T, messages string) *Result {
 	t.Helper()
-	s := run(t, messageGateway, `tests:
+	return playedBy(t, messageGateway, messages)
+}
+
+func playedBy(t *testing.T, gateway, messages string) *Result {
+	t.Helper()
+	s := run(t, gateway, `tests:
   - name: a
     request: {url: "wss://chat.example.com/", headers: {Origin: "https://chat.example.com"}}
     expect: {decision: admit}
@@ -102,5 +107,34 @@ func TestMessageRulesAreTested(t *testing.T) {
 	untested := strings.Join(s.Untested, " ")
 	if strings.Contains(untested, "chat/client.json") || !strings.Contains(untested, "chat/client.operations") || !strings.Contains(untested, "chat/upstream.messages.per_connection") {
 		t.Errorf("untested: %s", untested)
+	}
+}
+
+// What an operation may do at its limit, for each connection or for all of a user.
+func TestOperationLimits(t *testing.T) {
+	t.Parallel()
+	for onLimit, after := range map[string]string{
+		"close": `{text: '{"type":"say"}', expect: {action: close}}`,
+		"drop": `{text: '{"type":"say"}', expect: {action: pass}}
+{text: '{"type":"find"}', after: 1s, expect: {action: pass}}`,
+		"delay": `{text: '{"type":"say"}', expect: {action: delay}}
+{text: '{"type":"say"}', after: 1s, expect: {action: pass}}
+{text: '{"type":"find"}', expect: {action: delay}}`,
+		"reply": `{text: '{"type":"find"}', expect: {action: reply, rule: chat/client.operations.limits.find.per_ip}}
+{text: '{"type":"find"}', after: 1s, expect: {action: pass}}`,
+	} {
+		action := onLimit
+		if action == "reply" {
+			action = "{reply: slower}"
+		}
+		gateway := strings.Replace(messageGateway, "deny: [admin]", "deny: [admin], limits: {find: {per_ip: 1/s burst 2}}, on_limit: "+action, 1)
+		gateway = strings.Replace(gateway, "1/s burst 3", "1/s burst 100", 1)
+		r := playedBy(t, gateway, `{text: '{"type":"find"}', times: 2, expect: {action: pass}}
+{text: '{"type":"say"}', expect: {action: pass}}
+{text: '{"type":"find"}', expect: {action: `+onLimit+`, rule: chat/client.operations.limits.find.per_ip}}
+`+after)
+		if len(r.Failures) > 0 {
+			t.Errorf("%s: %+v\n%+v", onLimit, r.Failures, r.Trace)
+		}
 	}
 }
