@@ -83,6 +83,20 @@ func compile(cfg *Config, common *shared, m *metrics, report, warn Report) *site
 	return s
 }
 
+// attach puts the pools into service.
+func (s *site) attach(r *upstream.Registry, now time.Time) {
+	for _, p := range s.pools {
+		p.Attach(r, now)
+	}
+}
+
+// detach takes them out of service, once another site is attached.
+func (s *site) detach() {
+	for _, p := range s.pools {
+		p.Detach()
+	}
+}
+
 func prefixed(section string, report Report) Report {
 	return func(path, format string, args ...any) { report(strictyaml.Join(section, path), format, args...) }
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httputil"
+	"time"
 
 	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/proxy/handshake"
@@ -25,7 +27,7 @@ func newPlainProxy(pool *upstream.Pool) *plainProxy {
 	p := &plainProxy{pool: pool}
 	p.proxy = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      pool.Transport(),
+		Transport:      p,
 		FlushInterval:  -1, // whatever the upstream sends is sent on at once
 		ErrorLog:       log.New(discard{}, "", 0),
 		ErrorHandler:   p.failed,
@@ -40,8 +42,11 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // plainRequest is what the proxy's callbacks know of a request.
 type plainRequest struct {
+	server   *Server
 	path     string // canonical
 	admitted *policy.Admission
+	lease    *upstream.Lease // nil before a server was reached
+	refused  *refused        // why none was
 	failure  error
 }
 
@@ -49,8 +54,9 @@ type plainKey struct{}
 
 // serve relays one request whose path is canonical. It returns why it could
 // not.
-func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string, a *policy.Admission) *refused {
-	state := &plainRequest{path: path, admitted: a}
+func (p *plainProxy) serve(s *Server, w http.ResponseWriter, r *http.Request, path string, a *policy.Admission) *refused {
+	state := &plainRequest{server: s, path: path, admitted: a}
+	defer func() { state.lease.Release() }()
 	r = r.WithContext(context.WithValue(r.Context(), plainKey{}, state))
 	body := newPacedBody(w, r)
 	if body != nil {
@@ -63,9 +69,40 @@ func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string, 
 	case body.tooSlow():
 		return refuse(http.StatusRequestTimeout, resultMalformed, reasonSlow)
 	case r.Context().Err() != nil:
-		return refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+		return clientGone()
+	case state.refused != nil:
+		return state.refused
+	}
+	if state.lease != nil {
+		state.lease.Failed(state.failure, time.Now())
 	}
 	return refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail(state.failure.Error())
+}
+
+// RoundTrip implements http.RoundTripper: it sends a request that rewrite has
+// made to the server that is picked for it. Its body is not touched before one
+// is reached.
+func (p *plainProxy) RoundTrip(out *http.Request) (*http.Response, error) {
+	state := out.Context().Value(plainKey{}).(*plainRequest)
+	ctx, cancel := context.WithTimeout(out.Context(), upgradeTimeout)
+	defer cancel()
+	pick := p.pool.Pick(factsOf(out, state.admitted, out.Header, out.URL.RawQuery))
+	lease, conn, no := state.server.connect(ctx, out.Context(), pick, func(c net.Conn) net.Conn { return c })
+	if no != nil {
+		if out.Body != nil {
+			out.Body.Close()
+		}
+		state.refused = no
+		return nil, errors.New(no.Reason)
+	}
+	state.lease = lease
+	resp, err := p.pool.Transport().RoundTrip(out.WithContext(upstream.OnConn(out.Context(), conn)))
+	if err != nil {
+		conn.Close() // which a transport that has not come to it does not
+		return nil, err
+	}
+	lease.Succeeded(time.Now())
+	return resp, nil
 }
 
 // rewrite makes the request to the upstream. ReverseProxy has removed the
@@ -73,7 +110,7 @@ func (p *plainProxy) serve(w http.ResponseWriter, r *http.Request, path string, 
 func (p *plainProxy) rewrite(pr *httputil.ProxyRequest) {
 	state := pr.In.Context().Value(plainKey{}).(*plainRequest)
 	u := *pr.In.URL
-	u.Scheme, u.Host, u.User = "http", p.pool.Order()[0].URLHost(), nil
+	u.Scheme, u.Host, u.User = "http", "upstream.invalid", nil // RoundTrip has its own way there
 	u.Path, u.RawPath = canonicalURLPath(state.path)
 	u.RawQuery = state.admitted.Query()
 	pr.Out.URL = &u

@@ -21,6 +21,8 @@ const (
 	resultDraining   = "draining"
 	resultNotHTTP    = "http_denied"
 	resultNoUpstream = "upstream_unreachable"
+	resultDown       = "upstream_down"
+	resultFull       = "upstream_full"
 	resultBadReply   = "upstream_invalid"
 	resultRefused    = "upstream_refused"
 	resultClientGone = "client_gone"
@@ -28,7 +30,7 @@ const (
 
 func results() []string {
 	return []string{resultAccepted, resultMalformed, resultNoRoute, resultMisdirect, resultPolicy, resultLimit, resultDraining,
-		resultNotHTTP, resultNoUpstream, resultBadReply, resultRefused, resultClientGone}
+		resultNotHTTP, resultNoUpstream, resultDown, resultFull, resultBadReply, resultRefused, resultClientGone}
 }
 
 // A refused is why a request was not served: what the client sees, and the

@@ -92,7 +92,7 @@ func (s *Server) relayPlain(rt *route, w http.ResponseWriter, r *http.Request, p
 		s.metrics.requests.WithLabelValues(rt.name, no.result).Inc()
 		s.logRefused(r, rt.name, no)
 	}()
-	no := rt.plain.serve(w, r, path, a)
+	no := rt.plain.serve(s, w, r, path, a)
 	cut = false
 	return no
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/proxy/relay"
+	"github.com/framegate/framegate/proxy/upstream"
 	"github.com/framegate/framegate/ratelimit"
 	"github.com/framegate/framegate/tlsmgr"
 )
@@ -37,6 +38,7 @@ type Server struct {
 	handshakes  *ratelimit.Bucket // over all listeners
 	shared      *shared
 	keys        keySets
+	upstreams   *upstream.Registry
 	redis       *ratelimit.Redis // nil where limits are this gateway's own
 	waitlist    waitlist
 	tidier      tidier
@@ -52,6 +54,7 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
+	s.upstreams = upstream.NewRegistry(time.Now())
 	s.keys.cache = jwks.New(log, s.metrics.registry)
 	s.shared.policies.Fetched = s.keys.source
 	if cfg.Redis != nil {
@@ -74,6 +77,7 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}
+	st.attach(s.upstreams, time.Now())
 	s.site.Store(st)
 	s.registerReady()
 	if s.certs, err = tlsmgr.New(cfg.TLS, log); err != nil {
@@ -201,6 +205,7 @@ func (s *Server) Close() {
 	s.tidier.stop()
 	s.driver.close()
 	s.site.Load().policies.Close()
+	s.site.Load().detach()
 	s.keys.cache.Close()
 	if s.redis != nil {
 		s.redis.Close()

@@ -21,7 +21,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 	c := clientOf(r)
 	raw, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		up.conn.Close()
+		up.close()
 		s.log.Warn("cannot take over the connection", append(requestAttrs(r), "route", rt.name, "error", err.Error())...)
 		return
 	}
@@ -60,7 +60,7 @@ func (s *Server) grant(rt *route, a *policy.Admission, up *upgraded) *relay.Gran
 type connection struct {
 	server      *Server
 	route       *route
-	upstream    *upstream.Server
+	lease       *upstream.Lease
 	client      netip.AddrPort
 	protocol    string
 	host, path  string
@@ -75,7 +75,7 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 	c := clientOf(r)
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	return &connection{
-		server: s, route: rt, upstream: up.server, client: hopOf(r).client, protocol: strings.Clone(r.Proto), host: strings.Clone(clean(r.Host)),
+		server: s, route: rt, lease: up.lease, client: hopOf(r).client, protocol: strings.Clone(r.Proto), host: strings.Clone(clean(r.Host)),
 		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free, release: a.Keep(),
 	}
 }
@@ -137,6 +137,7 @@ func (c *connection) ended(result relay.Result, stats [2]relay.Stats) {
 	}
 	c.server.log.Info("connection", attrs...)
 	c.free()
+	c.lease.Release()
 	for _, release := range c.release {
 		release()
 	}
@@ -144,5 +145,5 @@ func (c *connection) ended(result relay.Result, stats [2]relay.Stats) {
 
 // attrs are what every log line says of a connection.
 func (c *connection) attrs() []any {
-	return []any{"client", addressText(c.client), "protocol", c.protocol, "host", c.host, "path", c.path, "route", c.route.name, "upstream", c.upstream.String()}
+	return []any{"client", addressText(c.client), "protocol", c.protocol, "host", c.host, "path", c.path, "route", c.route.name, "upstream", c.lease.Server().String()}
 }

@@ -27,6 +27,6 @@ func Single(listen, server string, hosts []string) (*Config, error) {
 	}
 	cfg.Listeners[0].Address = listen
 	cfg.Routes[0].Hosts = hosts
-	cfg.Upstreams["app"] = upstream.Config{Servers: []string{server}, Balance: cfg.Upstreams["app"].Balance}
+	cfg.Upstreams["app"] = upstream.Config{Servers: []upstream.ServerConfig{{URL: server}}, Balance: cfg.Upstreams["app"].Balance}
 	return cfg, nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -35,11 +36,11 @@ func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 	name := routeName(rt)
 	var up *upgraded
 	if no == nil {
-		if up, no = s.dial(r, rt, offer); clientOf(r).flooded.Load() {
+		if up, no = s.dial(r, rt, offer, a); clientOf(r).flooded.Load() {
 			no = tooEarly()
 		}
 		if no != nil && up != nil {
-			up.conn.Close()
+			up.close()
 		}
 	}
 	switch {
@@ -50,7 +51,7 @@ func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 	case up.refusal != nil:
 		s.metrics.handshakes.WithLabelValues(name, resultRefused).Inc()
 		s.log.Info("refused", append(requestAttrs(r), "route", name, "status", up.refusal.Status, "reason", "refused by the upstream",
-			"result", resultRefused, "upstream", up.server.String())...)
+			"result", resultRefused, "upstream", up.lease.Server().String())...)
 		up.relayRefusal(w, r)
 	default:
 		s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
@@ -106,7 +107,7 @@ func tooEarly() *refused {
 
 // An upgraded is the upstream's side of a handshake.
 type upgraded struct {
-	server    *upstream.Server
+	lease     *upstream.Lease
 	conn      net.Conn
 	agreement handshake.Agreement
 	early     []byte // what the upstream sent behind its 101
@@ -115,37 +116,58 @@ type upgraded struct {
 	head    []byte           // of the refusal, with what was read behind it
 }
 
+// close ends the connection of what becomes no session.
+func (up *upgraded) close() {
+	up.conn.Close()
+	up.lease.Release()
+}
+
+// maxAsked is how many servers are sent a client's handshake. One that gives no
+// answer which could be relayed leaves the client waiting, who has seen nothing
+// yet, and a handshake is a GET without a body; but it may have cost that server
+// something, so it is repeated once and not at every server.
+const maxAsked = 2
+
 // dial opens a fresh connection to the first server that can be reached and
-// shakes hands with it. Once a server has been sent the request no other one
-// is tried: it may have acted on it.
-func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
+// shakes hands with it. What cannot be reached costs nothing but time, so the
+// next server is tried while there is some; see maxAsked for those that can.
+func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission) (*upgraded, *refused) {
 	ctx, cancel := context.WithTimeout(r.Context(), upgradeTimeout)
 	defer cancel()
-	var last error
-	for _, server := range rt.pool.Order() {
-		conn, err := server.DialWrapped(ctx, s.driver.wrap)
-		if err == nil {
-			return shake(ctx, server, conn, r, rt, offer)
+	pick := rt.pool.Pick(factsOf(r, a, offer.Header, offer.RawQuery))
+	var bad *refused // of a server that was asked
+	for range maxAsked {
+		lease, conn, no := s.connect(ctx, r.Context(), pick, s.driver.wrap)
+		if no != nil && (bad == nil || no.result == resultClientGone) {
+			return nil, no
 		}
-		last = err
-		if ctx.Err() != nil {
+		if no != nil {
+			return nil, bad
+		}
+		up, no := shake(ctx, lease, conn, r, rt, offer)
+		if no == nil {
+			lease.Succeeded(time.Now())
+			return up, nil
+		}
+		if no.result != resultClientGone {
+			lease.Failed(errors.New(no.Detail), time.Now())
+		}
+		lease.Release()
+		if bad = no; no.result == resultClientGone {
 			break
 		}
 	}
-	if r.Context().Err() != nil {
-		return nil, refuse(http.StatusBadGateway, resultClientGone, "client is gone")
-	}
-	return nil, refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail(last.Error())
+	return nil, bad
 }
 
 // shake sends the gateway's own handshake on conn and verifies the answer. The
 // connection is closed unless it is returned.
-func shake(ctx context.Context, server *upstream.Server, conn net.Conn, r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
+func shake(ctx context.Context, lease *upstream.Lease, conn net.Conn, r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
 	// A client that leaves ends the wait.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	up, no := exchange(server, conn, r, rt, offer)
+	up, no := exchange(lease, conn, r, rt, offer)
 	if !stop() && no == nil && up.refusal == nil {
-		no = refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+		no = clientGone()
 	}
 	if no != nil {
 		conn.Close()
@@ -159,7 +181,7 @@ func shake(ctx context.Context, server *upstream.Server, conn net.Conn, r *http.
 }
 
 // exchange writes the request and reads the head of the answer.
-func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
+func exchange(lease *upstream.Lease, conn net.Conn, r *http.Request, rt *route, offer *handshake.Offer) (*upgraded, *refused) {
 	key, err := handshake.NewKey(rand.Reader)
 	if err != nil {
 		return nil, refuse(http.StatusInternalServerError, resultBadReply, "internal error").detail(err.Error())
@@ -172,7 +194,7 @@ func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route
 	if refusal != nil {
 		return nil, &refused{Refusal: refusal, result: resultBadReply}
 	}
-	up := &upgraded{server: server, conn: conn}
+	up := &upgraded{lease: lease, conn: conn}
 	if reply.Status != http.StatusSwitchingProtocols {
 		up.refusal, up.head = reply, head
 		return up, nil
@@ -188,7 +210,7 @@ func exchange(server *upstream.Server, conn net.Conn, r *http.Request, rt *route
 // relayRefusal passes the upstream's answer on: its status, its end-to-end
 // fields and the start of its body.
 func (up *upgraded) relayRefusal(w http.ResponseWriter, r *http.Request) {
-	defer up.conn.Close()
+	defer up.close()
 	// A client that leaves ends the reading.
 	defer context.AfterFunc(r.Context(), func() { up.conn.SetDeadline(time.Unix(1, 0)) })()
 	h := w.Header()

@@ -141,7 +141,7 @@ func TestDialJudgesResolvedAddresses(t *testing.T) {
 		}
 		dialer := newDialer(target, allowed)
 		dialer.Resolver = resolver
-		s := newServer(target, nil, allowed)
+		s := newServer(spec{target: target}, 0, &settings{allowed: allowed})
 		s.connect = dialer.DialContext
 		conn, err := s.Dial(t.Context())
 		if err == nil {

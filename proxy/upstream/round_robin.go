@@ -1,15 +1,24 @@
 package upstream
 
-import "sync/atomic"
+import "sync"
 
-// roundRobin starts each connection at the server after the one where the last connection started. The servers that follow keep their order,
-// so the connections of a server that is down all go to its neighbour.
-func roundRobin() order {
-	var next atomic.Uint64
-	return func(servers []*Server) []*Server {
-		first := int((next.Add(1) - 1) % uint64(len(servers)))
-		rotated := make([]*Server, len(servers))
-		copy(rotated[copy(rotated, servers[first:]):], servers[:first])
-		return rotated
+// roundRobin takes turns: in any run of turns each server has its weight's share of them, spread evenly (smooth weighted round robin). Each
+// turn gives every candidate a credit of its weight; who has most is chosen, and pays what was given out.
+func roundRobin() chooser {
+	var mu sync.Mutex
+	credits := map[int]float64{} // by the server's index in its set
+	return func(_ *Facts, from []candidate) int {
+		mu.Lock()
+		defer mu.Unlock()
+		best, given := 0, 0.0
+		for i := range from {
+			credits[from[i].index] += from[i].weight
+			given += from[i].weight
+			if credits[from[i].index] > credits[from[best].index] {
+				best = i
+			}
+		}
+		credits[from[best].index] -= given
+		return best
 	}
 }

@@ -1,70 +1,56 @@
 package upstream
 
 import (
-	"reflect"
 	"strings"
-	"sync"
 	"testing"
 )
 
-func TestRoundRobinRotates(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a", "ws://b", "ws://c"}})
-	for _, want := range []string{"a b c", "b c a", "c a b", "a b c"} {
-		got := strings.ReplaceAll(strings.Join(names(p.Order()), " "), ":80", "")
-		if got != want {
-			t.Errorf("got order %q, want %q", got, want)
+// firsts are the first choices of n picks, without the port 80.
+func firsts(p *Pool, n int) string {
+	var list []string
+	for range n {
+		lease := p.Pick(&Facts{}).Next()
+		list = append(list, strings.TrimSuffix(lease.Server().String(), ":80"))
+		lease.Release()
+	}
+	return strings.Join(list, " ")
+}
+
+func TestRoundRobinTakesTurns(t *testing.T) {
+	t.Parallel()
+	for want, servers := range map[string][]ServerConfig{
+		"a a a":           urls("ws://a"),
+		"a b c a b c a":   urls("ws://a", "ws://b", "ws://c"),
+		"a a b a c a a a": {{URL: "ws://a", Weight: 5}, {URL: "ws://b"}, {URL: "ws://c"}},
+	} {
+		p := mustCompile(t, Config{Servers: servers})
+		if got := firsts(p, strings.Count(want, " ")+1); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }
 
-func TestRoundRobinOneServer(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a"}})
-	for range 3 {
-		if got := names(p.Order()); !reflect.DeepEqual(got, []string{"a:80"}) {
-			t.Errorf("got order %q", got)
+// In every run of turns each server has its share, whatever the weights.
+func TestRoundRobinKeepsWeights(t *testing.T) {
+	t.Parallel()
+	p := mustCompile(t, Config{Servers: []ServerConfig{{URL: "ws://a", Weight: 7}, {URL: "ws://b", Weight: 2}, {URL: "ws://c", Weight: 3}}})
+	got := firsts(p, 120)
+	for server, want := range map[string]int{"a": 70, "b": 20, "c": 30} {
+		if n := strings.Count(got, server); n != want {
+			t.Errorf("%s came first %d times of 120, want %d", server, n, want)
 		}
 	}
-}
-
-// Pools do not share their turn, and a caller may do what it likes with its slice.
-func TestOrderIsTheCallersOwn(t *testing.T) {
-	c := Config{Servers: []string{"ws://a", "ws://b"}}
-	p, q := mustCompile(t, c), mustCompile(t, c)
-	clear(p.Order())
-	if got := names(p.Order()); !reflect.DeepEqual(got, []string{"b:80", "a:80"}) {
-		t.Errorf("got order %q", got)
-	}
-	if got := names(q.Order()); !reflect.DeepEqual(got, []string{"a:80", "b:80"}) {
-		t.Errorf("got order %q of another pool", got)
+	if strings.Contains(got, "b b") || strings.Contains(got, "c c") {
+		t.Errorf("turns are not spread: %q", got)
 	}
 }
 
-func TestRoundRobinIsFair(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a", "ws://b", "ws://c"}})
-	var mu sync.Mutex
-	first := make(map[string]int)
-	var wg sync.WaitGroup
-	for range 6 {
-		wg.Go(func() {
-			for range 500 {
-				name := p.Order()[0].String()
-				mu.Lock()
-				first[name]++
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	for name, n := range first {
-		if n != 1000 {
-			t.Errorf("%s came first %d times of 3000, want 1000", name, n)
-		}
-	}
-}
-
-func TestOrderAllocatesOnlyTheSlice(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a", "ws://b", "ws://c"}})
-	if n := testing.AllocsPerRun(100, func() { p.Order() }); n > 1 {
-		t.Errorf("Order allocates %v times, want 1", n)
+// The connections of a server that is down are spread over the others.
+func TestRoundRobinWithoutOne(t *testing.T) {
+	t.Parallel()
+	p := mustCompile(t, Config{Servers: urls("ws://a", "ws://b", "ws://c")})
+	p.Servers()[1].Mark(Unhealthy)
+	if got := firsts(p, 6); got != "a c a c a c" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -16,23 +16,29 @@ const (
 	tlsLimit     = 5 * time.Second
 )
 
-// Server is one server of a pool. It is immutable and safe for concurrent use.
+// Server is one server of a set. Beside its state, which it shares with the same server in other configurations, it is immutable and safe for
+// concurrent use.
 type Server struct {
-	target  target
-	urlHost string
-	tls     *tls.Config // nil for a plain connection
+	target target
+	tls    *tls.Config // nil for a plain connection
+	index  int         // in its set
+	weight int
+	most   int // connections at once; 0 for no cap
+
+	registry *Registry
+	state    *state
 
 	// connect makes the transport connection, resolution of the name included.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// newServer makes the server of one target.
-func newServer(t target, conf *tls.Config, allowed []netip.Prefix) *Server {
-	s := &Server{target: t, urlHost: urlHost(t), connect: newDialer(t, allowed).DialContext}
-	if t.secure {
-		s.tls = conf.Clone()
+// newServer makes the server of one spec, without a state.
+func newServer(sp spec, index int, common *settings) *Server {
+	s := &Server{target: sp.target, index: index, weight: sp.weight, most: sp.most, connect: newDialer(sp.target, common.allowed).DialContext}
+	if s.target.secure {
+		s.tls = common.tls.Clone()
 		if s.tls.ServerName == "" {
-			s.tls.ServerName = t.serverName()
+			s.tls.ServerName = s.target.serverName()
 		}
 	}
 	return s
@@ -50,9 +56,6 @@ func newDialer(t target, allowed []netip.Prefix) *net.Dialer {
 
 // String returns host:port, or unix:/path, for logs.
 func (s *Server) String() string { return s.target.String() }
-
-// URLHost returns the host of a URL that makes the pool's Transport choose this server. It is host:port, and for a Unix socket a made-up name.
-func (s *Server) URLHost() string { return s.urlHost }
 
 // Dial opens a fresh connection to the server: TCP or Unix, then TLS if the server speaks it. Connecting may take 3 s, the TLS handshake 5 s,
 // and both end with ctx. Every error is a [*DialError].

@@ -19,7 +19,7 @@ func serverOf(t *testing.T, text string, connect func(ctx context.Context, netwo
 	if bad != nil {
 		t.Fatal(bad)
 	}
-	s := newServer(target, &tls.Config{MinVersion: tls.VersionTLS12}, nil)
+	s := newServer(spec{target: target, weight: 1}, 0, &settings{tls: &tls.Config{MinVersion: tls.VersionTLS12}})
 	s.connect = connect
 	return s
 }
@@ -34,7 +34,7 @@ func TestDialPlain(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		l := listen(t, network)
 		scheme := map[string]string{"tcp": "ws://", "unix": "unix:"}[network]
-		s := mustCompile(t, Config{Servers: []string{scheme + l.Addr().String()}}).Order()[0]
+		s := mustCompile(t, Config{Servers: urls(scheme + l.Addr().String())}).Servers()[0]
 		for range 2 { // a fresh connection each time
 			conn, err := s.Dial(t.Context())
 			if err != nil {
@@ -69,7 +69,7 @@ func TestDialRefused(t *testing.T) {
 		{"unix:///nonexistent/app.sock", "upstream server unix:/nonexistent/app.sock: connect: "},
 	}
 	for _, tt := range tests {
-		err := dialOnce(t, Config{Servers: []string{tt.server}})
+		err := dialOnce(t, Config{Servers: urls(tt.server)})
 		var dialErr *DialError
 		if !errors.As(err, &dialErr) || dialErr.Phase != PhaseConnect || !strings.HasPrefix(err.Error(), tt.text) {
 			t.Errorf("%s: got error %v, want a DialError that begins with %q", tt.server, err, tt.text)

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// order is a balancing strategy at work in one pool: it returns the servers to try for one connection, each exactly once, in a new slice. It is
-// called concurrently.
-type order func(servers []*Server) []*Server
+// A chooser is a balancing strategy at work on one set: it returns the index of one of the candidates, of which there is at least one. A
+// connection that fails there asks again, with the candidates that are left. It is called concurrently.
+type chooser func(f *Facts, from []candidate) int
 
 // strategies lists the values of the key balance. A new strategy is one file and one row.
-var strategies = map[string]func() order{
+var strategies = map[string]func() chooser{
 	"round_robin": roundRobin,
 }
 
 // strategyNamed looks a strategy up; no name means round_robin.
-func strategyNamed(name string, report Report) func() order {
+func strategyNamed(name string, report Report) func() chooser {
 	if name == "" {
 		name = "round_robin"
 	}
-	newOrder, ok := strategies[name]
+	newChooser, ok := strategies[name]
 	if !ok {
 		report("balance", "unknown strategy %q, want one of: %s", name, strings.Join(slices.Sorted(maps.Keys(strategies)), ", "))
 	}
-	return newOrder
+	return newChooser
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // compileTLS makes the configuration that the pool's wss servers share, but for their names.
-func compileTLS(c *TLSConfig, servers []string, report Report) *tls.Config {
+func compileTLS(c *TLSConfig, servers []ServerConfig, report Report) *tls.Config {
 	conf := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// A WebSocket is opened over HTTP/1.1 here: a server that prefers HTTP/2 must know that before it chooses.
@@ -20,7 +20,7 @@ func compileTLS(c *TLSConfig, servers []string, report Report) *tls.Config {
 	if c == nil {
 		return conf
 	}
-	if !slices.ContainsFunc(servers, func(text string) bool { return strings.HasPrefix(text, "wss://") }) {
+	if !slices.ContainsFunc(servers, func(s ServerConfig) bool { return strings.HasPrefix(s.URL, "wss://") }) {
 		report("tls", "no server of this pool speaks TLS, want a wss:// server or no tls section")
 	}
 	if c.CA != "" {

@@ -37,7 +37,7 @@ func serveTLS(t *testing.T, conf *tls.Config) (address string, states <-chan tls
 // dialOnce dials the only server of c and closes the connection.
 func dialOnce(t *testing.T, c Config) error {
 	t.Helper()
-	conn, err := mustCompile(t, c).Order()[0].Dial(t.Context())
+	conn, err := mustCompile(t, c).Servers()[0].Dial(t.Context())
 	if err == nil {
 		conn.Close()
 	}
@@ -63,7 +63,7 @@ func TestDialTLSVerifies(t *testing.T) {
 	}
 	for _, tt := range tests {
 		address, states := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{trusted.issue(t, tt.certs...)}, NextProtos: []string{"h2", "http/1.1"}})
-		err := dialOnce(t, Config{Servers: []string{"wss://" + address}, TLS: tt.tls})
+		err := dialOnce(t, Config{Servers: urls("wss://" + address), TLS: tt.tls})
 		if tt.want != "" {
 			var dialErr *DialError
 			if !errors.As(err, &dialErr) || dialErr.Phase != PhaseTLS || dialErr.Server != address || !strings.Contains(err.Error(), tt.want) {
@@ -96,7 +96,7 @@ func TestDialTLSParameters(t *testing.T) {
 	}
 	for _, tt := range tests {
 		address, _ := serveTLS(t, tt.server)
-		err := dialOnce(t, Config{Servers: []string{"wss://" + address}, TLS: &TLSConfig{CA: ca.file}})
+		err := dialOnce(t, Config{Servers: urls("wss://" + address), TLS: &TLSConfig{CA: ca.file}})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got error %v, want %q", tt.what, err, tt.want)
 		}
@@ -117,7 +117,7 @@ func TestDialTLSMeetsPlaintext(t *testing.T) {
 		conn.Read(make([]byte, 1)) // leave the ClientHello to the client's error, not to a reset
 		conn.Close()
 	}()
-	err := dialOnce(t, Config{Servers: []string{"wss://" + l.Addr().String()}})
+	err := dialOnce(t, Config{Servers: urls("wss://" + l.Addr().String())})
 	if err == nil || !strings.Contains(err.Error(), "does not look like a TLS handshake") {
 		t.Errorf("got error %v", err)
 	}
@@ -125,17 +125,17 @@ func TestDialTLSMeetsPlaintext(t *testing.T) {
 }
 
 func TestTLSConfigOfServers(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"wss://app.internal.", "wss://[fd00::1]:1", "ws://plain"}})
-	if got := p.servers[0].tls.ServerName; got != "app.internal" {
+	p := mustCompile(t, Config{Servers: urls("wss://app.internal.", "wss://[fd00::1]:1", "ws://plain")})
+	if got := p.Servers()[0].tls.ServerName; got != "app.internal" {
 		t.Errorf("got server name %q", got)
 	}
-	if got := p.servers[1].tls.ServerName; got != "fd00::1" {
+	if got := p.Servers()[1].tls.ServerName; got != "fd00::1" {
 		t.Errorf("got server name %q", got)
 	}
-	if p.servers[2].tls != nil {
+	if p.Servers()[2].tls != nil {
 		t.Error("a ws server has a TLS configuration")
 	}
-	for _, s := range p.servers[:2] {
+	for _, s := range p.Servers()[:2] {
 		if s.tls.MinVersion != tls.VersionTLS12 || s.tls.InsecureSkipVerify || s.tls.RootCAs != nil || !s.tls.DynamicRecordSizingDisabled {
 			t.Errorf("%s: unexpected TLS configuration %+v", s, s.tls)
 		}

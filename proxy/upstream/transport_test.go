@@ -34,9 +34,13 @@ func serveHTTP(t *testing.T, l net.Listener, conf *tls.Config, name string) {
 }
 
 // get sends a request over the pool's transport to one server.
-func get(t *testing.T, p *Pool, s *Server, scheme, query string) (string, error) {
+func get(t *testing.T, p *Pool, s *Server, query string) (string, error) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+s.URLHost()+"/x"+query, nil)
+	conn, err := s.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(OnConn(t.Context(), conn), http.MethodGet, "http://upstream.invalid/x"+query, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +63,7 @@ func threeServers(t *testing.T) *Pool {
 	serveHTTP(t, secure, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1")}}, "secure")
 	serveHTTP(t, socket, nil, "socket")
 	return mustCompile(t, Config{
-		Servers: []string{"ws://" + plain.Addr().String(), "wss://" + secure.Addr().String(), "unix:" + socket.Addr().String()},
+		Servers: urls("ws://"+plain.Addr().String(), "wss://"+secure.Addr().String(), "unix:"+socket.Addr().String()),
 		TLS:     &TLSConfig{CA: ca.file},
 	})
 }
@@ -69,20 +73,19 @@ func TestTransportReachesEachServer(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	p := threeServers(t)
 	for i, name := range []string{"plain", "secure", "socket"} {
-		for _, scheme := range []string{"http", "https"} {
-			got, err := get(t, p, p.servers[i], scheme, "")
-			if want := name + ` HTTP/1.1 host=chat.example.com accept-encoding=""`; err != nil || got != want {
-				t.Errorf("%s by %s: got %q, %v, want %q", name, scheme, got, err, want)
-			}
+		got, err := get(t, p, p.Servers()[i], "")
+		if want := name + ` HTTP/1.1 host=chat.example.com accept-encoding=""`; err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
 		}
 	}
 }
 
-func TestTransportRefusesOtherHosts(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a.internal:9000"}})
-	for _, host := range []string{"a.internal", "b.internal:9000", "169.254.169.254"} {
+// The transport goes nowhere by itself, whatever the URL says.
+func TestTransportDialsNothing(t *testing.T) {
+	p := mustCompile(t, Config{Servers: urls("ws://a.internal:9000")})
+	for _, host := range []string{"a.internal:9000", "169.254.169.254"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host+"/", nil)
-		if _, err := p.Transport().RoundTrip(r); err == nil || !strings.Contains(err.Error(), "in this pool") {
+		if _, err := p.Transport().RoundTrip(r); err == nil || !strings.Contains(err.Error(), "without a connection") {
 			t.Errorf("%s: got error %v", host, err)
 		}
 	}
@@ -90,16 +93,16 @@ func TestTransportRefusesOtherHosts(t *testing.T) {
 
 func TestTransportLimitsResponseHead(t *testing.T) {
 	p := threeServers(t)
-	if _, err := get(t, p, p.servers[0], "http", "?head=60000"); err != nil {
+	if _, err := get(t, p, p.Servers()[0], "?head=60000"); err != nil {
 		t.Errorf("60,000 bytes of header: %v", err)
 	}
-	if _, err := get(t, p, p.servers[0], "http", "?head=65536"); err == nil {
+	if _, err := get(t, p, p.Servers()[0], "?head=65536"); err == nil {
 		t.Error("more than 64 KiB of header: accepted")
 	}
 }
 
 func TestTransportSettings(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a.internal"}})
+	p := mustCompile(t, Config{Servers: urls("ws://a.internal")})
 	tr := p.Transport()
 	if tr != p.Transport() {
 		t.Error("each call gives a transport of its own, want one")
@@ -107,19 +110,5 @@ func TestTransportSettings(t *testing.T) {
 	if tr.Proxy != nil || !tr.DisableCompression || tr.ResponseHeaderTimeout != time.Minute || tr.MaxResponseHeaderBytes != 64<<10 ||
 		tr.MaxIdleConnsPerHost >= 0 || tr.Protocols.HTTP2() || tr.Protocols.UnencryptedHTTP2() {
 		t.Errorf("unexpected settings: %+v", tr)
-	}
-}
-
-func TestURLHost(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://a.internal", "wss://[fd00::1]", "unix:/run/a", "unix:/run/b"}})
-	if got := p.servers[0].URLHost(); got != "a.internal:80" {
-		t.Errorf("got %q", got)
-	}
-	if got := p.servers[1].URLHost(); got != "[fd00::1]:443" {
-		t.Errorf("got %q", got)
-	}
-	a, b := p.servers[2].URLHost(), p.servers[3].URLHost()
-	if a == b || !strings.HasSuffix(a, ".invalid:80") || len(a) > 63 {
-		t.Errorf("got %q and %q, want two different names under .invalid", a, b)
 	}
 }

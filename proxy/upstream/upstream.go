@@ -1,12 +1,31 @@
 // Package upstream knows the servers behind the gateway: which there are, in which order a connection tries them, and how to reach one.
 //
-// A pool is compiled once from its configuration and never changes: no goroutine, no health state, no shared connection. Each WebSocket gets
-// a connection of its own from [Server.Dial], and so does each plain HTTP request by [Pool.Transport].
+// # Three lifetimes
+//
+//   - A [Registry] lives as long as the gateway. It holds what is known of each server, by pool and address: live connections, availability,
+//     since when it is being eased in, counters. Reloads and changes of the list leave that alone. What is known of a server that nothing lists
+//     any more goes with its last connection.
+//   - A [Pool] is one entry of a configuration. [Compile] makes it and changes nothing, so that a configuration can be checked and thrown away;
+//     [Pool.Attach] puts it into service on a registry, and [Pool.Detach] takes it out once the next configuration is attached.
+//   - A set is an immutable list of servers with the strategy that chooses among them. A pool has one at a time: that of the configuration, until
+//     discovery replaces it whole by setServers.
+//
+// # A connection
+//
+// [Pool.Pick] begins a pick: whoever opens a connection calls [Pick.Next] until a server answers. Each call takes a place at a server that is
+// available, not full and not tried before, as a [Lease]; by which server comes next decide stickiness, then the strategy. The lease is told
+// how it went ([Lease.Failed], [Lease.Succeeded]) and is released at the end of the connection. Where no server is left, [Pick.Err] tells
+// whether all are down or full.
+//
+// Each WebSocket gets a connection of its own from [Lease.Dial], and so does each plain HTTP request by [Pool.Transport].
 package upstream
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
+	"time"
 )
 
 // Report receives one configuration mistake. The path is relative to the pool's own section, for example "servers[1]".
@@ -14,11 +33,31 @@ type Report = func(path, format string, args ...any)
 
 // Config is one entry of the section upstreams.
 type Config struct {
-	Servers                   []string   `yaml:"servers" required:"true" doc:"The servers of this pool: ws://HOST[:PORT], wss://HOST[:PORT] or unix:///PATH (WebSocket without TLS over a Unix socket). A port that is not given is 80 for ws and 443 for wss."`
-	Balance                   string     `yaml:"balance" enum:"round_robin" default:"round_robin" doc:"How connections are spread over the servers: round_robin starts each one at the next server."`
-	TLS                       *TLSConfig `yaml:"tls" doc:"How the certificates of wss servers are verified. Without it: by the system's certificate authorities, for the host that stands in the server's URL."`
-	DangerouslyAllowAddresses []string   `yaml:"dangerously_allow_addresses" doc:"Addresses or networks (CIDR) that may be reached although they are refused otherwise: link-local and cloud metadata addresses, unspecified and multicast ones, and loopback addresses behind a DNS name."`
+	Servers                   []ServerConfig `yaml:"servers" required:"true" doc:"The servers of this pool."`
+	Balance                   string         `yaml:"balance" enum:"round_robin" default:"round_robin" doc:"How connections are spread over the servers: round_robin starts each one at the next server, as often as its weight says."`
+	TLS                       *TLSConfig     `yaml:"tls" doc:"How the certificates of wss servers are verified. Without it: by the system's certificate authorities, for the host that stands in the server's URL."`
+	DangerouslyAllowAddresses []string       `yaml:"dangerously_allow_addresses" doc:"Addresses or networks (CIDR) that may be reached although they are refused otherwise: link-local and cloud metadata addresses, unspecified and multicast ones, and loopback addresses behind a DNS name."`
 }
+
+// ServerConfig is one server: its URL alone, or a mapping.
+type ServerConfig struct {
+	URL            string `yaml:"url" required:"true" doc:"ws://HOST[:PORT], wss://HOST[:PORT] or unix:///PATH (WebSocket without TLS over a Unix socket). A port that is not given is 80 for ws and 443 for wss."`
+	Weight         int    `yaml:"weight" default:"1" min:"1" max:"1000" doc:"Share of the connections, relative to the other servers."`
+	MaxConnections int    `yaml:"max_connections" min:"1" doc:"Connections at once from this gateway, those of plain requests too; further ones go to other servers. Without it there is no cap."`
+	short          bool   // written as the URL alone
+}
+
+// UnmarshalText reads the form that is a URL.
+func (c *ServerConfig) UnmarshalText(text []byte) error {
+	*c = ServerConfig{URL: string(text), Weight: 1, short: true}
+	return nil
+}
+
+// Wanted names the form in error messages.
+func (ServerConfig) Wanted() string { return `a URL such as "ws://10.0.0.11:9000"` }
+
+// JSONSchema describes the form that is a URL.
+func (ServerConfig) JSONSchema() map[string]any { return map[string]any{"type": "string"} }
 
 // TLSConfig says how the certificates of wss servers are verified. Verification cannot be switched off.
 type TLSConfig struct {
@@ -26,72 +65,108 @@ type TLSConfig struct {
 	ServerName string `yaml:"server_name" doc:"The name (or IP address) that the servers' certificates must carry, sent as SNI. Default: the host in the server's URL."`
 }
 
-// Pool is the immutable form of a Config. It is safe for concurrent use.
-type Pool struct {
-	name      string
-	servers   []*Server
-	order     order
-	transport *http.Transport
+// A spec is one server, as the configuration or discovery gives it.
+type spec struct {
+	target target
+	weight int // at least 1
+	most   int // connections at once; 0 for no cap
 }
 
-// Compile checks the section of the pool called name and returns its immutable form, or nil when it has reported a mistake. It reads the CA
-// file, and opens no connection.
+// Pool is the compiled form of a Config. It is safe for concurrent use.
+type Pool struct {
+	name      string
+	listed    []spec // of the configuration
+	settings  settings
+	transport *http.Transport
+
+	registry *Registry // nil until it is attached
+	current  atomic.Pointer[set]
+}
+
+// Compile checks the section of the pool called name and returns its compiled form, or nil when it has reported a mistake. It reads the CA
+// file, opens no connection and touches nothing that is shared.
 func Compile(name string, c Config, report Report) *Pool {
 	failed := false
 	fail := func(path, format string, args ...any) {
 		failed = true
 		report(path, format, args...)
 	}
-	allowed := compileAllowed(c.DangerouslyAllowAddresses, fail)
-	targets := compileTargets(c.Servers, allowed, fail)
-	conf := compileTLS(c.TLS, c.Servers, fail)
-	newOrder := strategyNamed(c.Balance, fail)
+	p := &Pool{name: name, transport: newTransport()}
+	p.settings.allowed = compileAllowed(c.DangerouslyAllowAddresses, fail)
+	p.listed = compileServers(c.Servers, p.settings.allowed, fail)
+	p.settings.tls = compileTLS(c.TLS, c.Servers, fail)
+	p.settings.newChooser = strategyNamed(c.Balance, fail)
 	if failed {
 		return nil
 	}
-	p := &Pool{name: name, order: newOrder()}
-	for _, t := range targets {
-		p.servers = append(p.servers, newServer(t, conf, allowed))
-	}
-	p.transport = newTransport(p.servers)
 	return p
 }
 
-// compileTargets parses the list of servers. Two servers may not share an address: the second would double the first one's share, and be
+// compileServers parses the list of servers. Two servers may not share an address: the second would double the first one's share, and be
 // tried again after the first has failed.
-func compileTargets(servers []string, allowed []netip.Prefix, report Report) []target {
+func compileServers(servers []ServerConfig, allowed []netip.Prefix, report Report) []spec {
 	if len(servers) == 0 {
 		report("servers", `no server, want at least one such as "ws://10.0.0.11:9000"`)
 	}
-	var targets []target
+	var specs []spec
 	seen := make(map[string]int)
-	for i, text := range servers {
+	for i, c := range servers {
 		path := indexed("servers", i)
-		t, bad := parseTarget(text)
+		if !c.short {
+			path += ".url"
+		}
+		t, bad := parseTarget(c.URL)
 		if bad == nil {
 			bad = t.guard(allowed).checkLiteral(t.host)
 		}
 		if bad != nil {
-			bad.report(report, path, "server", redact(text))
+			bad.report(report, path, "server", redact(c.URL))
 			continue
 		}
 		if first, ok := seen[t.address]; ok {
-			report(path, "server %q has the address of servers[%d], want each server once", text, first)
+			report(path, "server %q has the address of servers[%d], want each server once", c.URL, first)
 			continue
 		}
 		seen[t.address] = i
-		targets = append(targets, t)
+		specs = append(specs, spec{target: t, weight: max(c.Weight, 1), most: c.MaxConnections})
 	}
-	return targets
+	return specs
 }
 
 // Name returns the pool's name in the configuration.
 func (p *Pool) Name() string { return p.name }
 
-// Order returns the servers to try for one connection, first choice first, each exactly once. The slice is the caller's own.
-func (p *Pool) Order() []*Server { return p.order(p.servers) }
+// Attach puts the pool into service: what the registry knows of its servers holds for them from now on. It is called once.
+func (p *Pool) Attach(r *Registry, now time.Time) {
+	if p.registry != nil {
+		panic(fmt.Sprintf("upstream: pool %q is attached twice", p.name))
+	}
+	p.registry = r
+	p.setServers(p.listed, now)
+}
 
-// Transport returns the transport for plain HTTP requests to the servers of this pool: the same one at each call. The URL's host, taken from
-// [Server.URLHost], selects the server; whether TLS is spoken to it was settled by the configuration, whatever the URL's scheme says. A host
-// that is not of this pool is an error. The caller must not send it requests that ask for an upgrade.
+// Detach takes the pool out of service. Connections under way keep their leases, and those who still pick, by a request that began before, may.
+func (p *Pool) Detach() {
+	if p.registry != nil {
+		p.registry.drop(p.current.Load().servers)
+	}
+}
+
+// setServers replaces the servers of an attached pool, whole and at once. Picks that have begun go on with the set that they began with. The
+// caller sees to it that there is one caller at a time, and none after Detach.
+func (p *Pool) setServers(specs []spec, now time.Time) {
+	old := p.current.Load()
+	next := p.newSet(specs)
+	p.registry.adopt(p.name, next.servers, now)
+	p.current.Store(next)
+	if old != nil {
+		p.registry.drop(old.servers)
+	}
+}
+
+// Servers returns the servers of the pool as they are now. The slice is shared and must not be changed.
+func (p *Pool) Servers() []*Server { return p.current.Load().servers }
+
+// Transport returns the transport for plain HTTP requests: each goes over the connection that [OnConn] has put into its context. Its answers
+// are as the server gave them. The caller must not send it requests that ask for an upgrade.
 func (p *Pool) Transport() *http.Transport { return p.transport }

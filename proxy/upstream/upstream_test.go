@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // reports collects what Compile reports.
@@ -31,14 +32,25 @@ func failOn(t *testing.T) Report {
 	}
 }
 
-// mustCompile compiles a configuration that is right, and closes its pool with the test.
+// mustCompile compiles a configuration that is right and attaches its pool to a registry of its own.
 func mustCompile(t *testing.T, c Config) *Pool {
 	t.Helper()
 	p := Compile("app", c, failOn(t))
 	if p == nil {
 		t.FailNow()
 	}
+	p.Attach(NewRegistry(time.Now()), time.Now())
 	return p
+}
+
+// urls is a list of servers that are nothing but URLs.
+func urls(list ...string) (servers []ServerConfig) {
+	for _, text := range list {
+		var c ServerConfig
+		c.UnmarshalText([]byte(text))
+		servers = append(servers, c)
+	}
+	return servers
 }
 
 func listen(t *testing.T, network string) net.Listener {
@@ -56,35 +68,35 @@ func listen(t *testing.T, network string) net.Listener {
 }
 
 func TestCompile(t *testing.T) {
-	p := mustCompile(t, Config{Servers: []string{"ws://A.internal:9000", "wss://b.internal", "unix:///run/app.sock"}, Balance: "round_robin"})
+	p := mustCompile(t, Config{Servers: urls("ws://A.internal:9000", "wss://b.internal", "unix:///run/app.sock"), Balance: "round_robin"})
 	if p.Name() != "app" {
 		t.Errorf("got name %q", p.Name())
 	}
-	if got, want := names(p.Order()), []string{"a.internal:9000", "b.internal:443", "unix:/run/app.sock"}; !reflect.DeepEqual(got, want) {
+	if got, want := names(p.Servers()), []string{"a.internal:9000", "b.internal:443", "unix:/run/app.sock"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got servers %q, want %q", got, want)
 	}
 }
 
 func TestCompileRefuses(t *testing.T) {
-	secure := []string{"wss://a.internal"}
+	secure := urls("wss://a.internal")
 	tests := []struct {
 		what          string
 		config        Config
 		path, message string
 	}{
 		{"no servers", Config{}, "servers: ", `no server, want at least one such as "ws://10.0.0.11:9000"`},
-		{"second is bad", Config{Servers: []string{"ws://a", "http://b"}}, "servers[1]: ", `server "http://b" has the scheme "http"`},
-		{"password", Config{Servers: []string{"ws://u:S3CRET@a"}}, "servers[0]: ", `server "ws://***@a" has a user name or password`},
-		{"duplicate", Config{Servers: []string{"ws://a", "ws://b", "ws://A:80"}}, "servers[2]: ", `server "ws://A:80" has the address of servers[0]`},
-		{"duplicate over TLS", Config{Servers: []string{"ws://a:443", "wss://a"}}, "servers[1]: ", "has the address of servers[0]"},
-		{"duplicate IPv6", Config{Servers: []string{"ws://[::1]:80", "ws://[0:0:0:0:0:0:0:1]"}}, "servers[1]: ", "has the address of servers[0]"},
-		{"duplicate socket", Config{Servers: []string{"unix:///run/a", "unix:/run/a"}}, "servers[1]: ", "has the address of servers[0]"},
-		{"metadata", Config{Servers: []string{"ws://169.254.169.254"}}, "servers[0]: ", "link-local address, where clouds keep their metadata service (dangerously_allow_addresses would allow it)"},
-		{"unspecified", Config{Servers: []string{"ws://0.0.0.0:80"}}, "servers[0]: ", "unspecified"},
-		{"unspecified IPv6", Config{Servers: []string{"ws://[::]:80"}}, "servers[0]: ", "unspecified"},
-		{"NAT64 loopback", Config{Servers: []string{"ws://[64:ff9b::7f00:1]"}}, "servers[0]: ", "loopback address behind a translator"},
+		{"second is bad", Config{Servers: urls("ws://a", "http://b")}, "servers[1]: ", `server "http://b" has the scheme "http"`},
+		{"password", Config{Servers: urls("ws://u:S3CRET@a")}, "servers[0]: ", `server "ws://***@a" has a user name or password`},
+		{"duplicate", Config{Servers: urls("ws://a", "ws://b", "ws://A:80")}, "servers[2]: ", `server "ws://A:80" has the address of servers[0]`},
+		{"duplicate over TLS", Config{Servers: urls("ws://a:443", "wss://a")}, "servers[1]: ", "has the address of servers[0]"},
+		{"duplicate IPv6", Config{Servers: urls("ws://[::1]:80", "ws://[0:0:0:0:0:0:0:1]")}, "servers[1]: ", "has the address of servers[0]"},
+		{"duplicate socket", Config{Servers: urls("unix:///run/a", "unix:/run/a")}, "servers[1]: ", "has the address of servers[0]"},
+		{"metadata", Config{Servers: urls("ws://169.254.169.254")}, "servers[0]: ", "link-local address, where clouds keep their metadata service (dangerously_allow_addresses would allow it)"},
+		{"unspecified", Config{Servers: urls("ws://0.0.0.0:80")}, "servers[0]: ", "unspecified"},
+		{"unspecified IPv6", Config{Servers: urls("ws://[::]:80")}, "servers[0]: ", "unspecified"},
+		{"NAT64 loopback", Config{Servers: urls("ws://[64:ff9b::7f00:1]")}, "servers[0]: ", "loopback address behind a translator"},
 		{"strategy", Config{Servers: secure, Balance: "random"}, "balance: ", `unknown strategy "random", want one of: round_robin`},
-		{"TLS for nobody", Config{Servers: []string{"ws://a"}, TLS: &TLSConfig{}}, "tls: ", "no server of this pool speaks TLS"},
+		{"TLS for nobody", Config{Servers: urls("ws://a"), TLS: &TLSConfig{}}, "tls: ", "no server of this pool speaks TLS"},
 		{"server name", Config{Servers: secure, TLS: &TLSConfig{ServerName: "*.internal"}}, "tls.server_name: ", `server name "*.internal" has the host`},
 		{"server name with port", Config{Servers: secure, TLS: &TLSConfig{ServerName: "a:80"}}, "tls.server_name: ", "want an IPv6 address"},
 		{"server name half bracketed", Config{Servers: secure, TLS: &TLSConfig{ServerName: "[::1"}}, "tls.server_name: ", `"[" without "]"`},
@@ -105,7 +117,7 @@ func TestCompileRefuses(t *testing.T) {
 func TestCompileReportsEverything(t *testing.T) {
 	var r reports
 	Compile("app", Config{
-		Servers:                   []string{"ws://a/", "wss://b:0", "ws://0.0.0.0"},
+		Servers:                   urls("ws://a/", "wss://b:0", "ws://0.0.0.0"),
 		Balance:                   "x",
 		TLS:                       &TLSConfig{CA: "/nonexistent", ServerName: "-"},
 		DangerouslyAllowAddresses: []string{"x"},
@@ -125,12 +137,12 @@ func TestCompileReportsEverything(t *testing.T) {
 func TestReportsKeepValuesApart(t *testing.T) {
 	const secret = "s3cret"
 	configs := []Config{
-		{Servers: []string{"ws://" + secret + "..x"}, Balance: secret, DangerouslyAllowAddresses: []string{secret}},
-		{Servers: []string{"wss://a"}, TLS: &TLSConfig{CA: "/nonexistent/" + secret, ServerName: secret + "!"}},
-		{Servers: []string{secret + "://a"}},
-		{Servers: []string{"ws://a:" + secret}},
-		{Servers: []string{"ws://[" + secret + "]"}},
-		{Servers: []string{"ws://[::1]" + secret}},
+		{Servers: urls("ws://" + secret + "..x"), Balance: secret, DangerouslyAllowAddresses: []string{secret}},
+		{Servers: urls("wss://a"), TLS: &TLSConfig{CA: "/nonexistent/" + secret, ServerName: secret + "!"}},
+		{Servers: urls(secret + "://a")},
+		{Servers: urls("ws://a:" + secret)},
+		{Servers: urls("ws://[" + secret + "]")},
+		{Servers: urls("ws://[::1]" + secret)},
 	}
 	for _, c := range configs {
 		Compile("app", c, func(path, format string, args ...any) {
@@ -147,14 +159,14 @@ func TestReportsKeepValuesApart(t *testing.T) {
 }
 
 func TestCompileAllowsListedAddress(t *testing.T) {
-	mustCompile(t, Config{Servers: []string{"ws://169.254.10.1:80"}, DangerouslyAllowAddresses: []string{"169.254.10.0/24"}})
+	mustCompile(t, Config{Servers: urls("ws://169.254.10.1:80"), DangerouslyAllowAddresses: []string{"169.254.10.0/24"}})
 }
 
 func TestEveryFieldIsDocumented(t *testing.T) {
-	for _, section := range []any{Config{}, TLSConfig{}} {
+	for _, section := range []any{Config{}, ServerConfig{}, TLSConfig{}} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {
-			if f := s.Field(i); f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "" {
+			if f := s.Field(i); f.IsExported() && (f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "") {
 				t.Errorf("%s.%s has no yaml or doc tag", s, f.Name)
 			}
 		}

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/proxy/upstream"
+)
+
+// factsOf is what the choice of a server goes by: the client, and the fields and
+// the query of the request as the server will get them.
+func factsOf(r *http.Request, a *policy.Admission, header http.Header, query string) *upstream.Facts {
+	f := &upstream.Facts{Now: time.Now(), Address: hopOf(r).client.Addr(), Header: header, Query: query}
+	if a.Claims != nil {
+		f.Claim = a.Claims.Get
+	}
+	return f
+}
+
+// connect opens a connection to the first server of a pick that can be reached.
+// The lease is to be released at the connection's end. ctx bounds all tries,
+// client is the request's own.
+func (s *Server) connect(ctx, client context.Context, pick *upstream.Pick, wrap func(net.Conn) net.Conn) (*upstream.Lease, net.Conn, *refused) {
+	failure := errors.New("no further server")
+	for lease := pick.Next(); lease != nil; lease = pick.Next() {
+		conn, err := lease.Dial(ctx, wrap)
+		if err == nil {
+			return lease, conn, nil
+		}
+		lease.Release()
+		failure = err
+		s.log.Debug("server cannot be reached", "upstream", lease.Server().String(), "error", err.Error())
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if client.Err() != nil {
+		return nil, nil, clientGone()
+	}
+	return nil, nil, unreachable(pick, failure)
+}
+
+// retryUpstream is when clients may come back whose upstream has no server for
+// them.
+const retryUpstream = 2 * time.Second
+
+// unreachable is the answer where no server was reached, or none could be tried.
+func unreachable(pick *upstream.Pick, failure error) *refused {
+	err := pick.Err()
+	switch {
+	case err == nil:
+		return refuse(http.StatusBadGateway, resultNoUpstream, reasonNoUpstream).detail(failure.Error())
+	case errors.Is(err, upstream.ErrFull):
+		return refuse(http.StatusServiceUnavailable, resultFull, "upstream is full").detail(err.Error()).after(retryUpstream)
+	}
+	return refuse(http.StatusServiceUnavailable, resultDown, "upstream is down").detail(err.Error()).after(retryUpstream)
+}
+
+func clientGone() *refused {
+	return refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+}

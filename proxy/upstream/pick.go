@@ -1,0 +1,82 @@
+package upstream
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Facts are what a pick may go by: the request as the server would get it.
+type Facts struct {
+	Now     time.Time
+	Address netip.Addr                       // of the client
+	Header  http.Header                      // with the gateway's own cookies
+	Query   string                           // raw
+	Claim   func(name string) (string, bool) // of the client's token; nil where there is none
+}
+
+// A Pick is the way of one connection through the servers of a pool.
+type Pick struct {
+	set     *set
+	facts   *Facts
+	left    []candidate // that may be chosen yet
+	tried   bool
+	anyFull bool
+}
+
+// A candidate is a server that a strategy may choose.
+type candidate struct {
+	*Server
+	live   int64
+	weight float64 // what it counts for now
+}
+
+// Pick begins a pick for a request. What it goes by is as it is now.
+func (p *Pool) Pick(f *Facts) *Pick {
+	set := p.current.Load()
+	k := &Pick{set: set, facts: f, left: make([]candidate, 0, len(set.servers))}
+	for _, s := range set.servers {
+		switch {
+		case !s.Available():
+		case s.full():
+			k.anyFull = true
+		default:
+			k.left = append(k.left, candidate{s, s.Live(), float64(s.weight)})
+		}
+	}
+	return k
+}
+
+// Next takes a place at the next server to try. It returns nil where none is left.
+func (k *Pick) Next() *Lease {
+	for len(k.left) > 0 {
+		i := k.set.choose(k.facts, k.left)
+		s := k.left[i].Server
+		k.left = slices.Delete(k.left, i, i+1)
+		if lease := s.registry.acquire(s); lease != nil {
+			k.tried = true
+			return lease
+		}
+		k.anyFull = true // since the pick began
+	}
+	return nil
+}
+
+// What Err returns.
+var (
+	ErrFull = errors.New("every server of the upstream has as many connections as it may")
+	ErrDown = errors.New("every server of the upstream is down")
+)
+
+// Err tells why no server could be tried: [ErrFull] where at least one was only full, else [ErrDown]. It is nil where one was tried.
+func (k *Pick) Err() error {
+	switch {
+	case k.tried:
+		return nil
+	case k.anyFull:
+		return ErrFull
+	}
+	return ErrDown
+}

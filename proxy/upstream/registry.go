@@ -1,0 +1,145 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Key names a server over all configurations: a server that another pool lists too is another one there.
+type Key struct {
+	Pool    string
+	Address string // host:port, or unix:/path
+}
+
+// Registry knows what outlives configurations: the state of each server. It is safe for concurrent use.
+type Registry struct {
+	start time.Time // that states count from
+
+	mu     sync.Mutex // held by whoever changes what follows; numbers may be read without it
+	states map[Key]*state
+}
+
+// NewRegistry makes an empty registry. Times that it is told are not before now.
+func NewRegistry(now time.Time) *Registry {
+	return &Registry{start: now, states: map[Key]*state{}}
+}
+
+// state is what is known of one server.
+type state struct {
+	key   Key
+	lists int          // sets that have the server; under Registry.mu
+	live  atomic.Int64 // leases; changed under Registry.mu
+	down  atomic.Uint32
+	eased atomic.Int64 // since when it is being eased in, from Registry.start; 0 for a server that need not be
+
+	picks, failures atomic.Uint64
+	inRow           atomic.Int64 // failures since the last success
+}
+
+// A Reason keeps connections from a server. There may be several.
+type Reason uint32
+
+// The reasons. Live connections of a server stay, whatever keeps new ones from it.
+const (
+	Unhealthy Reason = 1 << iota // by active checks
+	Ejected                      // for a while, since connections failed
+	Draining                     // somebody has asked for it
+)
+
+// adopt gives servers their states: those that there are, or new ones. Servers that come to a pool later than its first ones are eased in.
+func (r *Registry) adopt(pool string, servers []*Server, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := true
+	for key := range r.states {
+		first = first && key.Pool != pool
+	}
+	for _, s := range servers {
+		key := Key{pool, s.String()}
+		st := r.states[key]
+		if st == nil {
+			st = &state{key: key}
+			if !first {
+				st.ease(r.since(now))
+			}
+			r.states[key] = st
+		}
+		st.lists++
+		s.registry, s.state = r, st
+	}
+}
+
+// since is a time as states keep it. It is never 0, which means none.
+func (r *Registry) since(now time.Time) time.Duration { return max(now.Sub(r.start), 1) }
+
+func (s *state) ease(since time.Duration) { s.eased.Store(int64(since)) }
+
+// drop tells that a set does not have these servers any more.
+func (r *Registry) drop(servers []*Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range servers {
+		s.state.lists--
+		r.forget(s.state)
+	}
+}
+
+// forget lets the state of a server go that nothing lists and that has no connection. The lock is held.
+func (r *Registry) forget(st *state) {
+	if st.lists == 0 && st.live.Load() == 0 && r.states[st.key] == st {
+		delete(r.states, st.key)
+	}
+}
+
+// acquire takes a place at a server. It returns nil where the server has as many connections as it may.
+func (r *Registry) acquire(s *Server) *Lease {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// A request of an older configuration may come to a server that has been forgotten since, and even been listed anew.
+	st := r.states[s.state.key]
+	if st == nil {
+		st = s.state
+		r.states[st.key] = st
+	}
+	if s.most > 0 && st.live.Load() >= int64(s.most) {
+		r.forget(st)
+		return nil
+	}
+	st.live.Add(1)
+	st.picks.Add(1)
+	return &Lease{server: s, state: st}
+}
+
+// release gives a place back.
+func (r *Registry) release(l *Lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.state != nil {
+		l.state.live.Add(-1)
+		r.forget(l.state)
+		l.state = nil
+	}
+}
+
+// Mark keeps new connections from a server.
+func (s *Server) Mark(why Reason) { s.state.down.Or(uint32(why)) }
+
+// Clear ends a reason. A server that none is left for is eased in again.
+func (s *Server) Clear(why Reason, now time.Time) {
+	if before := s.state.down.And(^uint32(why)); before != 0 && before&^uint32(why) == 0 {
+		s.state.ease(s.registry.since(now))
+	}
+}
+
+// Available reports whether new connections may go to the server.
+func (s *Server) Available() bool { return s.state.down.Load() == 0 }
+
+// Live returns how many connections the server has now, over all configurations.
+func (s *Server) Live() int64 { return s.state.live.Load() }
+
+// full reports whether the server has as many connections as it may.
+func (s *Server) full() bool { return s.most > 0 && s.Live() >= int64(s.most) }
+
+// Key returns the name under which the registry knows the server.
+func (s *Server) Key() Key { return s.state.key }
