@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/framegate/framegate/policy"
@@ -26,7 +25,8 @@ const maxPolicyFile = 1 << 20
 // maxLimitKeys is how many addresses, users and so on the limits remember.
 const maxLimitKeys = 100_000
 
-// shared is what all routes share, in all generations of the configuration.
+// shared is what all routes share, in all generations of the configuration but
+// for files of policies.
 type shared struct {
 	policies *policy.Env
 	memory   *relay.Memory // for messages that are gathered or delayed
@@ -49,16 +49,19 @@ func (k *keySets) source(c jwks.Config) (jwt.Keys, error) {
 	return s, nil
 }
 
-// ready reports whether all of them have keys.
-func (k *keySets) ready() bool {
-	return !slices.ContainsFunc(k.live, func(s *jwks.Source) bool { return !s.Ready() })
-}
-
 // shared makes it anew, for a configuration that nothing runs on yet.
 func (cfg *Config) shared() *shared {
 	return &shared{
 		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: ratelimit.NewLocal(maxLimitKeys)},
 		memory:   relay.NewMemory(pinnable(debug.SetMemoryLimit(-1))),
+	}
+}
+
+// of is s for another configuration, whose policies have keys from fetched.
+func (s *shared) of(cfg *Config, fetched func(jwks.Config) (jwt.Keys, error)) *shared {
+	return &shared{
+		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: s.policies.Limits, Fetched: fetched},
+		memory:   s.memory,
 	}
 }
 
@@ -117,7 +120,7 @@ func withoutPath(err error) error {
 // each rule says; a refusal is logged by whoever answers.
 func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
 	h := hopOf(r)
-	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, clientOf(r).listener
+	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, clientOf(r).listener.address
 	_, q.HasCookie = q.Header["Cookie"]
 	a := rt.policy.Admit(r.Context(), q)
 	for i := range a.Decisions {

@@ -22,22 +22,11 @@ import (
 // Report receives one mistake and the path of the value that holds it.
 type Report = func(path, format string, args ...any)
 
-// A site is the compiled, immutable form of a Config. A request keeps the one
-// that it began with.
-type site struct {
-	router router
-	pools  map[string]*upstream.Pool
-	hosts  []string // of all routes
-	routes []*route // in the order of the configuration
-
-	policies *policy.Set
-}
-
 // compile validates cfg whole and returns its compiled form. It starts nothing.
 // Where it reports a mistake its result must not be used. warn receives what is
 // suspicious but works.
-func compile(cfg *Config, common *shared, m *metrics, report, warn Report) *site {
-	s := &site{pools: map[string]*upstream.Pool{}}
+func compile(cfg *Config, common *shared, report, warn Report) *site {
+	s := &site{cfg: cfg, pools: map[string]*upstream.Pool{}}
 	compileListeners(cfg.Listeners, report)
 	compileAdmin(cfg.Admin, report)
 	compileDrain(cfg.Drain, prefixed("drain", report))
@@ -62,9 +51,6 @@ func compile(cfg *Config, common *shared, m *metrics, report, warn Report) *site
 		rt := s.compileRoute(c, cfg, at)
 		rt.limits.Memory = common.memory
 		s.routes = append(s.routes, rt)
-		if m != nil {
-			rt.meters = m.route(rt)
-		}
 		usedPools[c.Upstream] = true
 		for _, name := range c.Policies {
 			usedPolicies[name] = true

@@ -17,9 +17,11 @@ func compileText(t *testing.T, text string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile(loaded.Config, loaded.Config.shared(), newMetrics("test"), func(path, format string, args ...any) {
+	st := compile(loaded.Config, loaded.Config.shared(), func(path, format string, args ...any) {
 		t.Errorf(path+": "+format, args...)
 	}, func(string, string, ...any) {})
+	st.measure(newMetrics("test"))
+	return st
 }
 
 // Where a policy reads messages they must be readable one by one, whatever the route says.
@@ -161,7 +163,7 @@ func TestSingle(t *testing.T) {
 			t.Fatal(err)
 		}
 		mistakes := 0
-		st := compile(cfg, cfg.shared(), nil, func(string, string, ...any) { mistakes++ }, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
+		st := compile(cfg, cfg.shared(), func(string, string, ...any) { mistakes++ }, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
 		if (mistakes == 0) != ok {
 			t.Errorf("%q: %d mistakes", server, mistakes)
 		}

@@ -31,6 +31,8 @@ type Config struct {
 
 	dir        string            // of the file, from which the paths in policies go out
 	policyDirs map[string]string // of the files of those policies that have their own
+	main       *strictyaml.Document
+	owner      map[string]*strictyaml.Document // of those policies that come from a file of their own
 }
 
 // PolicyFile is one of policy_files.

@@ -29,10 +29,11 @@ func newTLSFront(t *testing.T, ln net.Listener, conf *tls.Config, handler http.H
 	t.Helper()
 	log, book := newLog()
 	s := &Server{log: log, metrics: newMetrics("test"), connections: ratelimit.NewCount(100), waitlist: waitlist{max: 100}}
-	l, err := newListener(s, ListenerConfig{Address: "127.0.0.1:0", MaxConnections: 100}, conf)
+	l, err := newListener(s, ListenerConfig{Address: "127.0.0.1:0", MaxConnections: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.site.Store(&site{doors: map[*listener]*door{l: {tls: conf}}})
 	if ln != nil {
 		l.ln.Close()
 		l.ln = ln

@@ -33,10 +33,9 @@ type headConn struct {
 	net.Conn
 	raw      net.Conn // below TLS
 	client   netip.AddrPort
-	listener string // its address in the configuration
+	listener *listener
 	tls      string // server name that the client asked for; empty without TLS
 	secure   bool
-	trusted  []netip.Prefix                          // proxies that may say who the client is
 	refuse   func(c *headConn, r *handshake.Refusal) // counts and logs
 	free     func()                                  // gives its place at the listener back
 	waitlist *waitlist                               // in which it is while nothing is served on it

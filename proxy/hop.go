@@ -26,12 +26,13 @@ type hopKey struct{}
 
 // withHop notes on a request what trusted proxies say of its client. Of anybody
 // else X-Forwarded-* is worth nothing.
-func withHop(r *http.Request) *http.Request {
+func withHop(st *site, r *http.Request) *http.Request {
 	c := clientOf(r)
-	if !trusts(c.trusted, c.client.Addr()) {
+	d := st.doors[c.listener]
+	if d == nil || !trusts(d.trusted, c.client.Addr()) {
 		return r
 	}
-	return r.WithContext(context.WithValue(r.Context(), hopKey{}, c.behind(r.Header)))
+	return r.WithContext(context.WithValue(r.Context(), hopKey{}, c.behind(d.trusted, r.Header)))
 }
 
 // hopOf returns what is known of a request's way here.
@@ -46,7 +47,7 @@ func hopOf(r *http.Request) hop {
 // behind reads what a trusted peer says, from the right: each trusted proxy
 // vouches for the address before its own. Where one says something that is no
 // address, it is itself the client.
-func (c *headConn) behind(h http.Header) hop {
+func (c *headConn) behind(trusted []netip.Prefix, h http.Header) hop {
 	told := hop{client: c.client, secure: c.secure}
 	list := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
 	for n := range min(len(list), maxHops) {
@@ -56,7 +57,7 @@ func (c *headConn) behind(h http.Header) hop {
 		}
 		told.client = netip.AddrPortFrom(addr, 0)
 		told.via = append(told.via, addr.String())
-		if !trusts(c.trusted, addr) {
+		if !trusts(trusted, addr) {
 			break
 		}
 	}

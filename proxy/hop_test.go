@@ -18,8 +18,10 @@ func requestFrom(peer string, trusted []string, fields ...string) *http.Request 
 		name, value, _ := strings.Cut(f, ": ")
 		r.Header.Add(name, value)
 	}
-	c := &headConn{client: netip.MustParseAddrPort(peer), trusted: compileNetworks(trusted, "", ignore)}
-	return withHop(r.WithContext(context.WithValue(r.Context(), connKey{}, c)))
+	l := new(listener)
+	c := &headConn{client: netip.MustParseAddrPort(peer), listener: l}
+	st := &site{doors: map[*listener]*door{l: {trusted: compileNetworks(trusted, "", ignore)}}}
+	return withHop(st, r.WithContext(context.WithValue(r.Context(), connKey{}, c)))
 }
 
 // Who the client is comes from trusted proxies alone, read from the right.

@@ -27,9 +27,7 @@ const (
 type listener struct {
 	server  *Server
 	address string // as the configuration has it
-	trusted []netip.Prefix
 	ln      net.Listener
-	tls     *tls.Config // nil without TLS
 	count   *ratelimit.Count
 	http    *http.Server
 	conns   chan net.Conn // to net/http
@@ -39,12 +37,12 @@ type listener struct {
 }
 
 // newListener binds the address. Nothing is accepted before start.
-func newListener(s *Server, cfg ListenerConfig, conf *tls.Config) (*listener, error) {
+func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
 	ln, err := net.Listen("tcp", cfg.Address)
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{server: s, address: cfg.Address, trusted: compileNetworks(cfg.TrustedProxies, "", ignore), ln: ln, tls: conf, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
+	l := &listener{server: s, address: cfg.Address, ln: ln, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
@@ -70,6 +68,9 @@ type connKey struct{}
 
 // clientOf returns the connection that a request came on.
 func clientOf(r *http.Request) *headConn { return r.Context().Value(connKey{}).(*headConn) }
+
+// door is what holds now for a connection that comes.
+func (l *listener) door() *door { return l.server.site.Load().doors[l] }
 
 func (l *listener) start() {
 	l.wg.Go(l.acceptLoop)
@@ -133,7 +134,7 @@ func (l *listener) place() (free func(), ok bool) {
 func (l *listener) overflow(c net.Conn) {
 	r := &handshake.Refusal{Status: 503, Reason: "too many connections", Header: [][2]string{{"Retry-After", "5"}}}
 	l.server.refusedEarly(addrPort(c.RemoteAddr()), r, resultLimit)
-	if l.tls == nil {
+	if d := l.door(); d != nil && d.tls == nil {
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		c.Write(r.AppendHTTP1(nil))
 	}
@@ -142,11 +143,17 @@ func (l *listener) overflow(c net.Conn) {
 
 // admit does the TLS handshake of one connection and hands it to net/http.
 func (l *listener) admit(c net.Conn, free func()) {
-	hc := &headConn{Conn: c, listener: l.address, trusted: l.trusted, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
+	d := l.door()
+	if d == nil { // the listener was closed
+		c.Close()
+		free()
+		return
+	}
+	hc := &headConn{Conn: c, listener: l, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
 	hc.raw, hc.waitlist = c, &l.server.waitlist
 	hc.waitlist.join(hc)
-	if l.tls != nil {
-		tc := tls.Server(c, l.tls)
+	if d.tls != nil {
+		tc := tls.Server(c, d.tls)
 		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)
 		err := tc.HandshakeContext(ctx)
 		cancel()
@@ -170,6 +177,10 @@ func (l *listener) close() {
 	l.ln.Close()
 	l.stop()
 }
+
+// finish ends what a closed listener still serves: requests under way end, or
+// are cut when the server closes.
+func (l *listener) finish() { l.wait(l.server.ctx) }
 
 // wait returns once the listener's goroutines have ended; requests under way
 // have until ctx ends.

@@ -35,7 +35,7 @@ func TestListenerLimitsConnections(t *testing.T) {
 func testLimitedConnections(t *testing.T, driver string) {
 	up := wstest.NewRecorder(t, wstest.Echo)
 	g := startLimited(t, "ws://"+up.Addr(), "off", driver)
-	l := g.listeners[0]
+	l := g.listeners()[0]
 	full := func() {
 		t.Helper()
 		c := wstest.Dial(t, g.addr)
@@ -89,7 +89,7 @@ func TestListenerLimitsConnectionsBeforeTLS(t *testing.T) {
 	for range 2 {
 		wstest.Dial(t, g.addr)
 	}
-	waitFor(t, "both connections", func() bool { return g.listeners[0].count.InUse() == 2 })
+	waitFor(t, "both connections", func() bool { return g.listeners()[0].count.InUse() == 2 })
 	if rest := wstest.Dial(t, g.addr).ExpectEnd(wstest.Patience); len(rest) > 0 {
 		t.Errorf("got %q", rest)
 	}
@@ -114,7 +114,7 @@ func TestListenerWithoutTLSOnATLSPort(t *testing.T) {
 			t.Errorf("%q was answered with %q", junk, rest)
 		}
 	}
-	waitFor(t, "the end of all connections", func() bool { return g.listeners[0].count.InUse() == 0 })
+	waitFor(t, "the end of all connections", func() bool { return g.listeners()[0].count.InUse() == 0 })
 	if got := counted(g.metrics.tlsErrors); got != 4 {
 		t.Errorf("%v TLS errors were counted, want 4", got)
 	}

@@ -28,12 +28,13 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	}
 	cfg := &Config{}
 	doc, errs := strictyaml.Decode(file, data, lookup, cfg)
-	l := &loader{lookup: lookup, main: doc, owner: map[string]*strictyaml.Document{}, errs: errs}
+	cfg.main, cfg.owner = doc, map[string]*strictyaml.Document{}
 	cfg.dir, cfg.policyDirs = filepath.Dir(file), map[string]string{}
+	l := &loader{lookup: lookup, cfg: cfg, errs: errs}
 	l.policyFiles(cfg, cfg.dir)
 	var more strictyaml.Errors
 	l.more = &more
-	compile(cfg, cfg.shared(), nil, l.report, l.warn)
+	compile(cfg, cfg.shared(), l.report, l.warn)
 	l.errs = append(l.errs, elsewhere(more, errs)...)
 	if slices.ContainsFunc(l.errs, func(e *strictyaml.Error) bool { return within(e.Path, "routes") }) {
 		l.warnings = nil // what no route uses may be what a mistaken one means
@@ -68,8 +69,7 @@ func within(path, section string) bool {
 // A loader collects what is wrong over several files.
 type loader struct {
 	lookup   func(string) (string, bool)
-	main     *strictyaml.Document
-	owner    map[string]*strictyaml.Document // of the policies that come from a file of their own
+	cfg      *Config
 	errs     strictyaml.Errors
 	more     *strictyaml.Errors
 	warnings strictyaml.Errors
@@ -88,7 +88,7 @@ func (l *loader) policyFiles(cfg *Config, dir string) {
 		files, err := filepath.Glob(pattern)
 		files = slices.DeleteFunc(files, isPolicyTest)
 		if err != nil || len(files) == 0 {
-			l.errs = append(l.errs, l.main.Errorf(path, "%q names no file, want a file or a pattern such as policies/*.yaml", cfg.PolicyFiles[i]))
+			l.errs = append(l.errs, cfg.main.Errorf(path, "%q names no file, want a file or a pattern such as policies/*.yaml", cfg.PolicyFiles[i]))
 			continue
 		}
 		for _, file := range files {
@@ -103,7 +103,7 @@ func isPolicyTest(file string) bool { return strings.HasSuffix(file, "_test.yaml
 func (l *loader) policyFile(cfg *Config, path, file string) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		l.errs = append(l.errs, l.main.Errorf(path, "cannot read %q", file))
+		l.errs = append(l.errs, cfg.main.Errorf(path, "cannot read %q", file))
 		return
 	}
 	var more PolicyFile
@@ -115,26 +115,31 @@ func (l *loader) policyFile(cfg *Config, path, file string) {
 			continue
 		}
 		cfg.Policies[name], cfg.policyDirs[name] = c, filepath.Dir(file)
-		l.owner[name] = doc
+		cfg.owner[name] = doc
 	}
 }
 
 // document returns the file in which a path of the merged configuration is.
-func (l *loader) document(path string) *strictyaml.Document {
-	for name, doc := range l.owner {
+func (cfg *Config) document(path string) *strictyaml.Document {
+	for name, doc := range cfg.owner {
 		if within(path, strictyaml.Key("policies", name)) {
 			return doc
 		}
 	}
-	return l.main
+	return cfg.main
+}
+
+// errorAt makes an error at a path of the merged configuration.
+func (cfg *Config) errorAt(path, format string, args ...any) *strictyaml.Error {
+	return errorAt(cfg.document(path), path, format, args...)
 }
 
 func (l *loader) report(path, format string, args ...any) {
-	*l.more = append(*l.more, errorAt(l.document(path), path, format, args...))
+	*l.more = append(*l.more, l.cfg.errorAt(path, format, args...))
 }
 
 func (l *loader) warn(path, format string, args ...any) {
-	l.warnings = append(l.warnings, errorAt(l.document(path), path, format, args...))
+	l.warnings = append(l.warnings, l.cfg.errorAt(path, format, args...))
 }
 
 // errorAt makes an error at the value of path, or at its key where the value

@@ -12,13 +12,26 @@ import (
 
 // NewLogger returns a logger as cfg wants it.
 func NewLogger(cfg LogConfig, w io.Writer) *slog.Logger {
-	var level slog.Level
+	level := new(slog.LevelVar)
 	level.UnmarshalText([]byte(cfg.Level)) // an enum of the configuration
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, opts))
+		return slog.New(leveled{slog.NewTextHandler(w, opts), level})
 	}
-	return slog.New(slog.NewJSONHandler(w, opts))
+	return slog.New(leveled{slog.NewJSONHandler(w, opts), level})
+}
+
+// A leveled handler can be told another level.
+type leveled struct {
+	slog.Handler
+	level *slog.LevelVar
+}
+
+// setLevel gives a logger of NewLogger, and those made of it, the level of cfg.
+func setLevel(log *slog.Logger, cfg LogConfig) {
+	if h, ok := log.Handler().(leveled); ok {
+		h.level.UnmarshalText([]byte(cfg.Level)) // an enum of the configuration
+	}
 }
 
 const maxLogged = 1024

@@ -10,7 +10,7 @@ func (s *Server) ready() (reason string, ok bool) {
 		return "draining", false
 	}
 	if !s.keyed.Load() {
-		if !s.keys.ready() {
+		if !s.site.Load().keysReady() {
 			return "no keys of a token issuer yet", false
 		}
 		s.keyed.Store(true)

@@ -16,12 +16,14 @@ const reasonNoUpstream = "upstream is not reachable"
 // configuration once; the request keeps it to its end.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.contain(r)
-	st, r := s.site.Load(), withHop(r)
+	v := s.enter()
+	defer v.leave()
+	r = withHop(v.site, r)
 	if handshake.IsUpgrade(r) {
-		s.upgrade(st, w, r)
+		s.upgrade(v, w, r)
 		return
 	}
-	s.plain(st, w, r)
+	s.plain(v.site, w, r)
 }
 
 // contain keeps a fault in one request from ending more than its connection.

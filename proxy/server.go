@@ -24,20 +24,22 @@ import (
 
 // A Server is a running gateway.
 type Server struct {
-	cfg       *Config
-	log       *slog.Logger
-	metrics   *metrics
-	site      atomic.Pointer[site]
-	certs     *tlsmgr.Manager
-	listeners []*listener
-	admin     *admin
-	sessions  sessions
-	partial   *partial
+	log        *slog.Logger
+	metrics    *metrics
+	reloading  sync.Mutex // held by who changes site
+	site       atomic.Pointer[site]
+	certs      *tlsmgr.Manager
+	ctx        context.Context // ends with Close
+	stop       context.CancelFunc
+	unlistened sync.WaitGroup // listener.finish of those that a reload has closed
+	admin      *admin
+	sessions   sessions
+	partial    *partial
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
 	shared      *shared
-	keys        keySets
+	keys        *jwks.Cache
 	upstreams   *upstream.Registry
 	redis       *ratelimit.Redis // nil where limits are this gateway's own
 	waitlist    waitlist
@@ -51,12 +53,12 @@ type Server struct {
 // New validates cfg and binds its listeners. Nothing is accepted before Start;
 // an error leaves nothing behind.
 func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+	s := &Server{log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
 	s.upstreams = upstream.NewRegistry(time.Now())
-	s.keys.cache = jwks.New(log, s.metrics.registry)
-	s.shared.policies.Fetched = s.keys.source
+	s.keys = jwks.New(log, s.metrics.registry)
 	if cfg.Redis != nil {
 		if s.redis, err = ratelimit.NewRedis(*cfg.Redis, maxLimitKeys, log); err != nil {
 			return nil, err
@@ -69,17 +71,6 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 			}
 		}()
 	}
-	var mistakes []error
-	report := func(path, format string, args ...any) {
-		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
-	}
-	st := compile(cfg, s.shared, s.metrics, report, ignore)
-	if len(mistakes) > 0 {
-		return nil, errors.Join(mistakes...)
-	}
-	st.attach(s.upstreams, time.Now())
-	s.site.Store(st)
-	s.registerReady()
 	if s.certs, err = tlsmgr.New(cfg.TLS, log); err != nil {
 		return nil, err
 	}
@@ -88,23 +79,23 @@ func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
 		return nil, err
 	}
 	s.driver.register(s.metrics.registry)
-	defer func() {
-		if err != nil {
-			s.unbind()
+	c, err := s.prepare(cfg, nil)
+	if err == nil {
+		if err = s.bindAdmin(cfg.Admin.Address); err != nil {
+			s.undo(c)
 		}
-	}()
-	for _, c := range cfg.Listeners {
-		var conf *tls.Config
-		if conf, err = s.certs.Listener(c.TLS, st.hosts, c.Protocols...); err != nil {
-			return nil, fmt.Errorf("listener %s: %w", c.Address, err)
-		}
-		l, err := newListener(s, c, conf)
-		if err != nil {
-			return nil, fmt.Errorf("listener %s: %w", c.Address, err)
-		}
-		s.listeners = append(s.listeners, l)
 	}
-	return s, s.bindAdmin(cfg.Admin.Address)
+	if err != nil {
+		s.driver.close()
+		s.certs.Close()
+		s.keys.Close()
+		return nil, err
+	}
+	c.site.measure(s.metrics)
+	c.site.attach(s.upstreams, time.Now())
+	s.site.Store(c.site)
+	s.registerReady()
+	return s, nil
 }
 
 // bindAdmin makes the admin listener. That the default address is taken, by
@@ -124,34 +115,33 @@ func (s *Server) bindAdmin(address string) (err error) {
 	return nil
 }
 
-// unbind gives back what New took.
-func (s *Server) unbind() {
-	for _, l := range s.listeners {
-		l.close()
-	}
-	s.driver.close()
-	s.certs.Close()
-	s.keys.cache.Close()
-}
-
 // Start accepts connections.
 func (s *Server) Start() {
 	if s.admin != nil {
 		s.admin.start()
 		s.log.Info("listening", "address", s.admin.ln.Addr().String(), "for", "admin")
 	}
-	for i, l := range s.listeners {
-		l.start()
-		s.log.Info("listening", "address", l.ln.Addr().String(), "for", "clients", "tls", s.cfg.Listeners[i].TLS.Certificates)
+	st := s.site.Load()
+	for _, l := range st.listeners {
+		s.listen(l, st.doors[l])
 	}
-	s.keys.cache.Start(s.keys.live)
+	s.keys.Start(st.keys)
 }
+
+// listen accepts the connections of a listener.
+func (s *Server) listen(l *listener, d *door) {
+	l.start()
+	s.log.Info("listening", "address", l.ln.Addr().String(), "for", "clients", "tls", d.cfg.TLS.Certificates)
+}
+
+// listeners are those that hold now.
+func (s *Server) listeners() []*listener { return s.site.Load().listeners }
 
 // Addrs are the addresses of the listeners, in the order of the configuration.
 func (s *Server) Addrs() []net.Addr {
-	addrs := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		addrs[i] = l.ln.Addr()
+	var addrs []net.Addr
+	for _, l := range s.listeners() {
+		addrs = append(addrs, l.ln.Addr())
 	}
 	return addrs
 }
@@ -172,14 +162,14 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 		}
 	}
 	s.draining.Store(true)
-	for _, l := range s.listeners {
+	for _, l := range s.listeners() {
 		l.close()
 	}
 	p := d.pace(d.left())
 	window, cancel := context.WithTimeout(ctx, p.span(s.sessions.count()))
 	defer cancel()
 	var requests sync.WaitGroup
-	for _, l := range s.listeners {
+	for _, l := range s.listeners() {
 		requests.Go(func() { l.http.Shutdown(window) })
 	}
 	s.sessions.drain(ctx, drainOrder(nil, relay.Drain), p)
@@ -191,22 +181,26 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 
 // Close ends what Drain left and returns once every goroutine has ended.
 func (s *Server) Close() {
+	s.reloading.Lock()
+	s.stop() // nothing is reloaded any more
+	s.reloading.Unlock()
 	expired, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, l := range s.listeners {
+	for _, l := range s.listeners() {
 		l.close()
 	}
 	s.partial.close()
 	s.sessions.abort()
-	for _, l := range s.listeners {
+	for _, l := range s.listeners() {
 		l.wait(expired)
 	}
 	s.sessions.wait(context.Background())
 	s.tidier.stop()
+	s.unlistened.Wait()
 	s.driver.close()
-	s.site.Load().policies.Close()
+	s.site.Load().retire()
 	s.site.Load().detach()
-	s.keys.cache.Close()
+	s.keys.Close()
 	if s.redis != nil {
 		s.redis.Close()
 	}

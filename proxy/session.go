@@ -17,7 +17,7 @@ import (
 
 // run takes the client's connection from net/http, answers the handshake and
 // relays until both connections are closed. It closes both on every way out.
-func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded) {
+func (s *Server) run(v *visit, w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded) {
 	c := clientOf(r)
 	raw, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt *route, offer *h
 		return
 	}
 	raw.SetWriteDeadline(time.Time{})
-	conn.relay(up, c.Conn, grant, [2][]byte{relay.Client: early, relay.Upstream: up.early})
+	conn.relay(v, up, c.Conn, grant, [2][]byte{relay.Client: early, relay.Upstream: up.early})
 }
 
 // grant is what the handshake has granted to a session, nil where that is
@@ -81,7 +81,7 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 }
 
 // relay runs the session. On return it has ended, or the reactor has it.
-func (c *connection) relay(up *upgraded, client net.Conn, grant *relay.Grant, early [2][]byte) {
+func (c *connection) relay(v *visit, up *upgraded, client net.Conn, grant *relay.Grant, early [2][]byte) {
 	s := c.server
 	s.tidier.stir()
 	core := relay.New(c.route.limits, grant, c.start)
@@ -93,6 +93,7 @@ func (c *connection) relay(up *upgraded, client net.Conn, grant *relay.Grant, ea
 	d := stream.New(core, leg{client}, leg{up.conn}, c.Relayed)
 	d.OnHit, d.OnPanic = c.Ruled, c.Panicked
 	s.sessions.enter(c, func() (failer, bool) { return d, true })
+	v.leave()
 	c.Ended(d.Run(early), [2]relay.Stats{core.Stats(relay.Client), core.Stats(relay.Upstream)})
 }
 

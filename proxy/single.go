@@ -22,9 +22,11 @@ drain: {delay: 0s, window: 1s, hard_stop: 10s}
 // listener.
 func Single(listen, server string, hosts []string) (*Config, error) {
 	cfg := &Config{}
-	if _, errs := strictyaml.Decode("built-in configuration", []byte(single), nil, cfg); len(errs) > 0 {
+	doc, errs := strictyaml.Decode("built-in configuration", []byte(single), nil, cfg)
+	if len(errs) > 0 {
 		return nil, errs
 	}
+	cfg.main = doc
 	cfg.Listeners[0].Address = listen
 	cfg.Routes[0].Hosts = hosts
 	cfg.Upstreams["app"] = upstream.Config{Servers: []upstream.ServerConfig{{URL: server}}, Balance: cfg.Upstreams["app"].Balance}

@@ -31,7 +31,7 @@ func NewTrial(cfg *Config, change func(*policy.Env)) (*Trial, error) {
 		change(common.policies)
 	}
 	var mistakes []error
-	st := compile(cfg, common, nil, func(path, format string, args ...any) {
+	st := compile(cfg, common, func(path, format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
 	}, ignore)
 	return &Trial{st, common.policies.Limits}, errors.Join(mistakes...)

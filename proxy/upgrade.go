@@ -25,8 +25,8 @@ const (
 // upgrade takes a handshake through its journey (see doc.go). Until the
 // upstream's 101 is verified nothing is hijacked and no byte of the client is
 // sent on: whatever fails is answered as HTTP.
-func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
-	rt, offer, a, no := s.admit(st, r)
+func (s *Server) upgrade(v *visit, w http.ResponseWriter, r *http.Request) {
+	rt, offer, a, no := s.admit(v.site, r)
 	defer a.Release()
 	if no == nil && !s.sessions.hold() {
 		no = goingAway()
@@ -55,7 +55,7 @@ func (s *Server) upgrade(st *site, w http.ResponseWriter, r *http.Request) {
 		up.relayRefusal(w, r)
 	default:
 		s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
-		s.run(w, r, rt, offer, a, up)
+		s.run(v, w, r, rt, offer, a, up)
 	}
 }
 

@@ -33,6 +33,13 @@ func (w *waitlist) join(c *headConn) {
 	}
 }
 
+// setMax changes how many may wait. Those who wait already may do so.
+func (w *waitlist) setMax(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.max = n
+}
+
 // leave removes a connection, if it waits.
 func (w *waitlist) leave(c *headConn) {
 	w.mu.Lock()

@@ -115,3 +115,26 @@ func BenchmarkAcquireRefused(b *testing.B) {
 		_, _ = c.Acquire()
 	}
 }
+
+// A lower maximum takes no place away, and admits nobody before enough are given back.
+func TestCountWithAnotherMaximum(t *testing.T) {
+	c := NewCount(2)
+	first, _ := c.Acquire()
+	second, _ := c.Acquire()
+	c.SetMax(1)
+	if c.InUse() != 2 || c.Max() != 1 {
+		t.Errorf("%d in use of %d", c.InUse(), c.Max())
+	}
+	first()
+	if _, ok := c.Acquire(); ok {
+		t.Error("one more is admitted at the new maximum")
+	}
+	second()
+	if _, ok := c.Acquire(); !ok {
+		t.Error("nobody is admitted under the new maximum")
+	}
+	c.SetMax(2)
+	if _, ok := c.Acquire(); !ok {
+		t.Error("nobody is admitted under the raised maximum")
+	}
+}

@@ -11,9 +11,10 @@ import (
 
 // fileSet serves the pairs of one listener. The manager's lock guards all of it but the index, which handshakes read.
 type fileSet struct {
-	pairs []*pair
-	hosts hostSet
-	index atomic.Pointer[certIndex]
+	config *tls.Config // of which it is the source
+	pairs  []*pair
+	hosts  hostSet
+	index  atomic.Pointer[certIndex]
 }
 
 // certIndex finds the certificates for a server name. It is never changed once a fileSet holds it.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -97,6 +98,7 @@ func (m *Manager) filesListener(files []FileConfig, hosts hostSet, protocols []s
 	if err != nil {
 		return nil, err
 	}
+	set.config = config
 	m.fileSets = append(m.fileSets, set)
 	m.startWatch()
 	m.reload() // also finds what changed between the reading and the watch
@@ -133,6 +135,18 @@ func (m *Manager) openRoot() (*root, error) {
 		warnWide(m.log, "key file is open to other users", keyPath, info.Mode(), wideKey, "0600")
 	}
 	return r, nil
+}
+
+// Forget ends the watch of the files of a configuration that Listener made. It stays usable, with the certificates of that moment. One without
+// files, or that is forgotten already, is nothing to forget.
+func (m *Manager) Forget(config *tls.Config) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.fileSets)
+	m.fileSets = slices.DeleteFunc(m.fileSets, func(s *fileSet) bool { return s.config == config })
+	if len(m.fileSets) < before && !m.closed {
+		m.reload()
+	}
 }
 
 // Reload reads the certificate files now, for those who do not want to wait for the watch (SIGHUP). A pair that cannot be used stays as it

@@ -351,3 +351,25 @@ func TestCloseUnderChanges(t *testing.T) {
 		}
 	}
 }
+
+// The files of a configuration that is forgotten are watched no more; its certificates stay, and other configurations do not notice.
+func TestForget(t *testing.T) {
+	m, _ := startManager(t, Config{})
+	one := certSpec{names: []string{"one.example"}, serial: 1}.write(t, t.TempDir())
+	two := certSpec{names: []string{"two.example"}, serial: 2}.write(t, t.TempDir())
+	first, second := filesListener(t, m, []string{"one.example"}, one), filesListener(t, m, []string{"two.example"}, two)
+	m.Forget(first)
+	m.Forget(first)
+	m.mu.Lock()
+	dirs := len(m.watches.dirs)
+	m.mu.Unlock()
+	if dirs != 1 {
+		t.Errorf("%d directories are watched, want that of the other one", dirs)
+	}
+	if got := served(t, first, "one.example"); got != 1 {
+		t.Errorf("the configuration that was forgotten serves %d", got)
+	}
+	if got := served(t, second, "two.example"); got != 2 {
+		t.Errorf("the other one serves %d", got)
+	}
+}
