@@ -25,6 +25,7 @@
 //	listener.acceptLoop   one per listener           listener.wait
 //	listener.httpLoop     one per listener           listener.wait
 //	listener.admit        one per TLS handshake      listener.wait
+//	listener.finish       per closed listener        Server.Close; of those that a reload has closed
 //	net/http's own        one per HTTP connection    http.Server.Shutdown, then Close; sessions run in it: sessions.wait
 //	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
