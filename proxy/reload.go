@@ -181,5 +181,5 @@ func (s *Server) retire(old, st *site) {
 func (s *Server) unlisten(l *listener) {
 	l.close()
 	s.log.Info("listening no more", "address", l.ln.Addr().String())
-	s.unlistened.Go(l.finish)
+	s.unlistened.Go(func() { l.wait(s.ctx) })
 }

@@ -170,7 +170,7 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	defer cancel()
 	var requests sync.WaitGroup
 	for _, l := range s.listeners() {
-		requests.Go(func() { l.http.Shutdown(window) })
+		requests.Go(func() { l.finish(window) })
 	}
 	s.sessions.drain(ctx, drainOrder(nil, relay.Drain), p)
 	requests.Wait()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -134,6 +135,28 @@ func testSessionDuringDrain(t *testing.T, driver string) {
 	}
 	u.Send(wstest.ServerFrame(0x88, wstest.CloseFrame(1001, "")))
 	u.Close()
+	<-done
+}
+
+// Who was accepted before the drain is answered, also where TLS has not been spoken yet.
+func TestDrainAnswersWhoWasAccepted(t *testing.T) {
+	t.Parallel()
+	storage := t.TempDir()
+	config := strings.Replace(oneRoute("ws://127.0.0.1:9", ""), `certificates: "off"`, "certificates: internal", 1)
+	g := startGateway(t, config+"tls: {storage: {file: "+storage+"}}\n")
+	conn, err := net.Dial("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the connection", func() bool { return g.waitlist.len() == 1 })
+	done := g.drain(drainConfig(0, time.Minute, 2*time.Minute))
+	waitFor(t, "the drain", g.draining.Load)
+	c := wstest.NewClient(t, tls.Client(conn, trusting(t, storage, "app.example.com")))
+	c.Send(handshakeOf(t, "/", 0).Bytes())
+	if resp := c.Response(); resp.Status != http.StatusServiceUnavailable || resp.Get("Retry-After") == "" {
+		t.Errorf("got %q %q, want 503 with Retry-After", resp.Line, resp.Fields)
+	}
+	c.Close()
 	<-done
 }
 
