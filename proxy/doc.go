@@ -26,7 +26,7 @@
 //	listener.httpLoop     one per listener           listener.finish
 //	listener.admit        one per TLS handshake      listener.finish
 //	listener.finish       one per listener           Server.Drain, in which all of them close; Server.Close, of those that a reload has closed
-//	net/http's own        one per HTTP connection    http.Server.Shutdown, then Close; sessions run in it: sessions.wait
+//	net/http's own        one per HTTP connection    listener.wait; sessions run in it: sessions.wait
 //	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close

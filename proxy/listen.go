@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
@@ -20,6 +21,8 @@ const (
 	idleTimeout = 60 * time.Second // between two requests of one connection
 	minBackOff  = 5 * time.Millisecond
 	maxBackOff  = time.Second
+
+	maxQuietPoll = 500 * time.Millisecond // as net/http has it
 )
 
 // A listener accepts the connections of one address and hands them, decrypted,
@@ -38,11 +41,12 @@ type listener struct {
 
 	accepting sync.WaitGroup // acceptLoop, and admit of each connection
 	serving   sync.WaitGroup // httpLoop
+	served    atomic.Int64   // connections that net/http has
 }
 
 // newListener binds the address. Nothing is accepted before start.
 func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
-	ln, err := net.Listen("tcp", cfg.Address)
+	ln, err := s.sockets.listen(cfg.Address, cfg.Socket)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +65,13 @@ func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
 			return context.WithValue(ctx, connKey{}, c)
 		},
 		ConnState: func(c net.Conn, state http.ConnState) {
-			if state == http.StateIdle {
+			switch state {
+			case http.StateNew:
+				l.served.Add(1)
+			case http.StateIdle:
 				c.(*headConn).idle()
+			case http.StateHijacked, http.StateClosed:
+				l.served.Add(-1)
 			}
 		},
 	}
@@ -188,19 +197,32 @@ func (l *listener) close() {
 func (l *listener) finish(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.stop)()
 	l.accepting.Wait()
-	// All that was accepted is in net/http's hands, which hears of no more: only
-	// then does Shutdown miss nobody.
 	l.stop()
 	l.serving.Wait()
-	return l.http.Shutdown(ctx)
+	// http.Server.Shutdown drops a request that it reads afterwards. This has each
+	// connection end with its next answer; what is idle ends now.
+	l.http.SetKeepAlivesEnabled(false)
+	return l.quiet(ctx)
+}
+
+// quiet returns once net/http has no connection any more, or ctx ends.
+func (l *listener) quiet(ctx context.Context) error {
+	for wait := time.Millisecond; l.served.Load() > 0; wait = min(2*wait, maxQuietPoll) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // wait returns once the listener's goroutines have ended; requests under way
 // have until ctx ends.
 func (l *listener) wait(ctx context.Context) {
-	if l.finish(ctx) != nil {
-		l.http.Close()
-	}
+	l.finish(ctx)
+	l.http.Close()
+	l.quiet(context.Background())
 }
 
 // A handOver is the net.Listener from which net/http takes connections.

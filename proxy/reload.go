@@ -29,6 +29,9 @@ func (s *Server) Reload(cfg *Config) error {
 		return errors.New("the gateway drains")
 	}
 	old := s.site.Load()
+	if s.retired.Load() {
+		cfg = cfg.listeningAs(old.cfg)
+	}
 	if errs := needsRestart(old.cfg, cfg); len(errs) > 0 {
 		return errs.Err()
 	}

@@ -35,6 +35,8 @@ type Server struct {
 	admin      *admin
 	sessions   sessions
 	partial    *partial
+	sockets    *Sockets    // opened by others; may be nil
+	retired    atomic.Bool // another process has the listening sockets
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
@@ -50,10 +52,10 @@ type Server struct {
 	draining    atomic.Bool // no new sessions
 }
 
-// New validates cfg and binds its listeners. Nothing is accepted before Start;
-// an error leaves nothing behind.
-func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
-	s := &Server{log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+// New validates cfg and binds its listeners, to sockets as far as those are for
+// them. Nothing is accepted before Start; an error leaves nothing behind.
+func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Server, err error) {
+	s := &Server{log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()

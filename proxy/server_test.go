@@ -269,7 +269,7 @@ func TestNewLeavesNothingBehindAnError(t *testing.T) {
 		second.Address = row.second
 		cfg.Listeners = append(cfg.Listeners, second)
 		log, _ := newLog()
-		if s, err := New(cfg, log, "test"); err == nil {
+		if s, err := New(cfg, log, "test", nil); err == nil {
 			s.Close()
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), "\n\n") {
