@@ -55,7 +55,7 @@ func TestInflated(t *testing.T) {
 	l := limits()
 	l.Memory = relay.NewMemory(8 << 20)
 	s := relay.New(l, grant, epoch)
-	for i := range 500 {
+	for i := range 250 {
 		text := make([]byte, random.IntN(1<<random.IntN(18)))
 		for i := range text {
 			text[i] = byte(random.IntN(1 + i%7))
