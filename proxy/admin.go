@@ -18,20 +18,18 @@ import (
 const (
 	adminOff     = "off"
 	adminDefault = "127.0.0.1:9901"
-	adminSocket  = "admin" // FileDescriptorName= of its socket
 )
 
 // admin serves health and metrics on loopback. It changes nothing, and trusts
 // no browser: a page that resolves to loopback learns nothing from it.
 type admin struct {
-	address string // as the configuration has it
-	ln      net.Listener
-	http    *http.Server
-	wg      sync.WaitGroup // httpLoop
+	ln   net.Listener
+	http *http.Server
+	wg   sync.WaitGroup // httpLoop
 }
 
 func newAdmin(s *Server, address string) (*admin, error) {
-	ln, err := s.sockets.listen(address, adminSocket)
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +44,7 @@ func newAdmin(s *Server, address string) (*admin, error) {
 		answer(w, http.StatusOK, reason)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	return &admin{address: address, ln: ln, http: &http.Server{
+	return &admin{ln: ln, http: &http.Server{
 		Handler:           guardAdmin(ln.Addr().String(), mux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,

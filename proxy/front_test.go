@@ -44,10 +44,8 @@ func newTLSFront(t *testing.T, ln net.Listener, conf *tls.Config, handler http.H
 	l.start()
 	t.Cleanup(func() {
 		l.close()
-		l.stop()
 		l.http.Close()
-		l.accepting.Wait()
-		l.serving.Wait()
+		l.wg.Wait()
 		s.driver.close()
 	})
 	return &front{l, book}

@@ -14,7 +14,9 @@ import (
 // factsOf is what the choice of a server goes by: the client, and the fields and
 // the query of the request as the server will get them.
 func factsOf(r *http.Request, a *policy.Admission, header http.Header, query string) *upstream.Facts {
-	f := &upstream.Facts{Now: time.Now(), Address: hopOf(r).client.Addr(), Header: header, Query: query}
+	client := hopOf(r).client
+	f := &upstream.Facts{Now: time.Now(), Address: client.Addr(), Header: header, Query: query}
+	f.Hop = upstream.Hop{Client: client, Local: addrPort(clientOf(r).LocalAddr())}
 	if a.Claims != nil {
 		f.Claim = a.Claims.Get
 	}

@@ -3,8 +3,11 @@ package proxy
 import "github.com/prometheus/client_golang/prometheus"
 
 // ready says whether new connections are welcome, and if not why: not before
-// the keys of every issuer have been fetched once, and not in a drain. Keys that
-// are lost later make their routes refuse, not all of the gateway unready.
+// the keys of every issuer have been fetched once, nor before the first lookup
+// of every name and the first check of every server have ended, and not in a
+// drain. Keys that are lost later, and upstreams that are down, make their
+// routes refuse, not all of the gateway unready: it serves other routes yet,
+// and no other gateway could do better.
 func (s *Server) ready() (reason string, ok bool) {
 	if s.leaving.Load() {
 		return "draining", false
@@ -14,6 +17,12 @@ func (s *Server) ready() (reason string, ok bool) {
 			return "no keys of a token issuer yet", false
 		}
 		s.keyed.Store(true)
+	}
+	if !s.settled.Load() {
+		if !s.upstreams.Settled() {
+			return "not all servers are known yet", false
+		}
+		s.settled.Store(true)
 	}
 	return "ready", true
 }

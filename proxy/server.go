@@ -35,8 +35,6 @@ type Server struct {
 	admin      *admin
 	sessions   sessions
 	partial    *partial
-	sockets    *Sockets    // opened by others; may be nil
-	retired    atomic.Bool // another process has the listening sockets
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
@@ -48,18 +46,19 @@ type Server struct {
 	tidier      tidier
 	driver      driver
 	keyed       atomic.Bool // all of them have been there once
+	settled     atomic.Bool // what servers there are, and how they are, has been asked once
 	leaving     atomic.Bool // not ready any more
 	draining    atomic.Bool // no new sessions
 }
 
-// New validates cfg and binds its listeners, to sockets as far as those are for
-// them. Nothing is accepted before Start; an error leaves nothing behind.
-func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Server, err error) {
-	s := &Server{log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+// New validates cfg and binds its listeners. Nothing is accepted before Start;
+// an error leaves nothing behind.
+func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
+	s := &Server{log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
-	s.upstreams = upstream.NewRegistry(time.Now())
+	s.upstreams = upstream.NewRegistry(time.Now(), log)
 	s.keys = jwks.New(log, s.metrics.registry)
 	if cfg.Redis != nil {
 		if s.redis, err = ratelimit.NewRedis(*cfg.Redis, maxLimitKeys, log); err != nil {
@@ -94,9 +93,9 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 		return nil, err
 	}
 	c.site.measure(s.metrics)
-	c.site.attach(s.upstreams, time.Now())
 	s.site.Store(c.site)
 	s.registerReady()
+	s.metrics.registry.MustRegister(s.upstreams.Watched())
 	return s, nil
 }
 
@@ -124,6 +123,7 @@ func (s *Server) Start() {
 		s.log.Info("listening", "address", s.admin.ln.Addr().String(), "for", "admin")
 	}
 	st := s.site.Load()
+	st.attach(s.upstreams, time.Now())
 	for _, l := range st.listeners {
 		s.listen(l, st.doors[l])
 	}
@@ -172,7 +172,7 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	defer cancel()
 	var requests sync.WaitGroup
 	for _, l := range s.listeners() {
-		requests.Go(func() { l.finish(window) })
+		requests.Go(func() { l.http.Shutdown(window) })
 	}
 	s.sessions.drain(ctx, drainOrder(nil, relay.Drain), p)
 	requests.Wait()

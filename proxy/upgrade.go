@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -145,7 +146,11 @@ func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer, a *pol
 			return nil, bad
 		}
 		up, no := shake(ctx, lease, conn, r, rt, offer)
-		if no == nil {
+		switch {
+		case no == nil && up.refusal != nil && up.refusal.Status >= http.StatusInternalServerError:
+			lease.Failed(fmt.Errorf("answered %d", up.refusal.Status), time.Now())
+			return up, nil
+		case no == nil:
 			lease.Succeeded(time.Now())
 			return up, nil
 		}

@@ -6,6 +6,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/framegate/framegate/proxy/upstream/discovery"
 )
 
 // maxUnixPath is the room for a path in sockaddr_un on Linux (108 bytes with the final zero).
@@ -15,11 +17,13 @@ const maxUnixPath = 107
 type target struct {
 	network string // "tcp" or "unix"
 	address string // host:port, or the socket's path
-	host    string // lower case, IPv6 without brackets; empty for a Unix socket
+	host    string // lower case, IPv6 without brackets; empty for a Unix socket; what a certificate is for
 	secure  bool   // TLS
+
+	find discovery.Name // what is looked up for the addresses of servers; no Host for a server of its own
 }
 
-// String gives the form for logs: host:port, or unix:/path.
+// String gives the form for logs: host:port, unix:/path, or the name of a service.
 func (t target) String() string {
 	if t.network == "unix" {
 		return "unix:" + t.address
@@ -51,10 +55,14 @@ func parseTarget(text string) (target, *flaw) {
 		return parseAuthority(authority, false)
 	case "wss":
 		return parseAuthority(authority, true)
+	case "dns+ws", "dns+wss":
+		return parseFound(authority, scheme == "dns+wss")
+	case "srv+ws", "srv+wss":
+		return parseService(authority, scheme == "srv+wss")
 	case "http", "https":
 		return target{}, flawf("has the scheme %q, want %q (plain HTTP requests go to the same address)", scheme, strings.Replace(scheme, "http", "ws", 1))
 	default:
-		return target{}, flawf("has the scheme %q, want ws, wss or unix", scheme)
+		return target{}, flawf("has the scheme %q, want ws, wss, unix, dns+ws, dns+wss, srv+ws or srv+wss", scheme)
 	}
 }
 
@@ -110,6 +118,62 @@ func parseAuthority(authority string, secure bool) (target, *flaw) {
 		}
 	}
 	return target{network: "tcp", address: net.JoinHostPort(host, port), host: host, secure: secure}, nil
+}
+
+// parseFound reads what follows "dns+ws://" and "dns+wss://": a name whose every address is a server.
+func parseFound(authority string, secure bool) (target, *flaw) {
+	t, bad := parseAuthority(authority, secure)
+	if bad != nil {
+		return target{}, bad
+	}
+	if _, err := netip.ParseAddr(t.host); err == nil {
+		return target{}, flawf("has an address that nothing needs to find, want it without dns+")
+	}
+	_, portText, _ := net.SplitHostPort(t.address)
+	port, _ := strconv.ParseUint(portText, 10, 16) // of parseAuthority
+	t.find = discovery.Name{Host: t.host, Port: uint16(port)}
+	return t, nil
+}
+
+// parseService reads what follows "srv+ws://" and "srv+wss://": the name of SRV records (RFC 2782), such as _ws._tcp.example.com. A certificate
+// must be for the domain, example.com here: where the records lead, an attacker may say.
+func parseService(authority string, secure bool) (target, *flaw) {
+	t, bad := parseAuthority(authority, secure)
+	if bad != nil {
+		return target{}, bad
+	}
+	labels := strings.SplitN(t.host, ".", 3)
+	switch {
+	case len(labels) < 3 || len(labels[0]) < 2 || len(labels[1]) < 2 || labels[0][0] != '_' || labels[1][0] != '_' || labels[2] == "":
+		return target{}, flawf(`has the host %q, want the name of a service such as "_ws._tcp.example.com"`, t.host)
+	case strings.Contains(authority, ":"):
+		return target{}, flawf("has a port, want none (SRV records tell the ports)")
+	}
+	t.find = discovery.Name{Host: t.host, Service: true}
+	t.address, t.host = t.host, labels[2]
+	return t, nil
+}
+
+// authority is the Host of requests of the gateway's own to a server.
+func (t target) authority() string {
+	if t.network == "unix" {
+		return "localhost"
+	}
+	host := t.serverName()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	_, port, _ := net.SplitHostPort(t.address)
+	if t.secure && port == "443" || !t.secure && port == "80" {
+		return host
+	}
+	return host + ":" + port
+}
+
+// at is the server at an address that was found for t.
+func (t target) at(a netip.AddrPort) target {
+	t.address, t.find = a.String(), discovery.Name{}
+	return t
 }
 
 // splitHostPort cuts an authority at its port. An IPv6 host keeps its brackets.

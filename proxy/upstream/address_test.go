@@ -2,9 +2,12 @@ package upstream
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/framegate/framegate/proxy/upstream/discovery"
 )
 
 func TestParseTarget(t *testing.T) {
@@ -39,6 +42,53 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
+func TestParseTargetThatIsFound(t *testing.T) {
+	tests := []struct {
+		text, log, host string
+		secure          bool
+		want            discovery.Name
+	}{
+		{"dns+ws://App.internal:9000", "app.internal:9000", "app.internal", false, discovery.Name{Host: "app.internal", Port: 9000}},
+		{"dns+wss://app.internal.", "app.internal.:443", "app.internal.", true, discovery.Name{Host: "app.internal.", Port: 443}},
+		{"srv+ws://_ws._tcp.app.internal", "_ws._tcp.app.internal", "app.internal", false, discovery.Name{Host: "_ws._tcp.app.internal", Service: true}},
+		{"srv+wss://_WS._tcp.app", "_ws._tcp.app", "app", true, discovery.Name{Host: "_ws._tcp.app", Service: true}},
+	}
+	for _, tt := range tests {
+		got, bad := parseTarget(tt.text)
+		if bad != nil {
+			t.Errorf("%s: %v", tt.text, bad)
+			continue
+		}
+		if got.String() != tt.log || got.host != tt.host || got.secure != tt.secure || got.find != tt.want {
+			t.Errorf("%s: got %+v (%s)", tt.text, got, got)
+		}
+		at := got.at(netip.MustParseAddrPort("[fd00::1]:9000"))
+		if at.String() != "[fd00::1]:9000" || at.find != (discovery.Name{}) || at.host != tt.host || at.secure != tt.secure {
+			t.Errorf("%s: a server of it is %+v", tt.text, at)
+		}
+		if at.guard(nil).check(netip.MustParseAddr("127.0.0.1")) == nil || at.guard(nil).check(netip.MustParseAddr("169.254.169.254")) == nil {
+			t.Errorf("%s may be found on this host or at a metadata service", tt.text)
+		}
+	}
+}
+
+func TestAuthority(t *testing.T) {
+	for text, want := range map[string]string{
+		"ws://app.internal": "app.internal", "ws://app.internal.:9000": "app.internal:9000", "wss://app.internal": "app.internal",
+		"wss://app.internal:80": "app.internal:80", "ws://10.0.0.1:443": "10.0.0.1:443", "ws://[fd00::1]": "[fd00::1]", "ws://[fd00::1]:9000": "[fd00::1]:9000",
+		"unix:///run/app.sock": "localhost",
+	} {
+		target, bad := parseTarget(text)
+		if bad != nil || target.authority() != want {
+			t.Errorf("%s: %q, %v; want %q", text, target.authority(), bad, want)
+		}
+	}
+	found, _ := parseTarget("dns+ws://app.internal:9000")
+	if got := found.at(netip.MustParseAddrPort("10.0.0.1:9000")).authority(); got != "app.internal:9000" {
+		t.Errorf("of a found address: %q", got)
+	}
+}
+
 func TestParseTargetRefuses(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{"", "is empty"},
@@ -51,8 +101,18 @@ func TestParseTargetRefuses(t *testing.T) {
 		{"http://app:80", `has the scheme "http", want "ws"`},
 		{"https://app", `has the scheme "https", want "wss"`},
 		{"WS://app", `has the scheme "WS"`},
-		{"tcp://app:80", `has the scheme "tcp", want ws, wss or unix`},
+		{"tcp://app:80", `has the scheme "tcp", want ws, wss, unix, dns+ws, dns+wss, srv+ws or srv+wss`},
 		{"://app", `has the scheme ""`},
+		{"dns+ws://10.0.0.1:80", "has an address that nothing needs to find"},
+		{"dns+ws://[fd00::1]:80", "has an address that nothing needs to find"},
+		{"dns+ws://app/ws", "has a path"},
+		{"dns+http://app", `has the scheme "dns+http"`},
+		{"dns+unix:///run/app.sock", `has the scheme "dns+unix"`},
+		{"srv+ws://app.internal", `has the host "app.internal", want the name of a service`},
+		{"srv+ws://_ws._tcp", `has the host "_ws._tcp", want the name of a service`},
+		{"srv+ws://_ws._tcp.", `has the host "_ws._tcp.", want the name of a service`},
+		{"srv+ws://_._tcp.app", "want the name of a service"},
+		{"srv+ws://_ws._tcp.app:9000", "has a port, want none"},
 		{" ws://app", "byte 0x20 at offset 0"},
 		{"ws://app\n", "byte 0x0a at offset 8"},
 		{"ws://b\u00fccher.example", "byte 0xc3 at offset 6"},

@@ -1,14 +1,14 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 
-	"golang.org/x/net/dns/dnsmessage"
+	"github.com/framegate/framegate/internal/wstest"
+	"github.com/framegate/framegate/proxy/upstream/discovery"
 )
 
 func TestGuardLiterals(t *testing.T) {
@@ -133,74 +133,16 @@ func TestDialJudgesResolvedAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolver := serveDNS(t, netip.MustParseAddr("127.0.0.1"))
-	dial := func(allowed ...netip.Prefix) error {
-		target, bad := parseTarget("ws://flipped.framegate-test.example:" + port)
-		if bad != nil {
-			t.Fatal(bad)
-		}
-		dialer := newDialer(target, allowed)
-		dialer.Resolver = resolver
-		s := newServer(spec{target: target}, 0, &settings{allowed: allowed})
-		s.connect = dialer.DialContext
-		conn, err := s.Dial(t.Context())
-		if err == nil {
-			conn.Close()
-		}
-		return err
-	}
+	dns := wstest.NewDNS(t)
+	dns.Set("flipped.framegate-test.example", "127.0.0.1")
+	c := Config{Servers: urls("ws://flipped.framegate-test.example:" + port), Discovery: discovery.Config{Resolver: dns.Addr()}}
 	var bad *flaw
-	err = dial()
+	err = dialOnce(t, c)
 	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "the server has the address 127.0.0.1, a loopback address (dangerously_allow_addresses") {
 		t.Fatalf("got error %v, want the loopback address refused", err)
 	}
-	if err := dial(netip.MustParsePrefix("127.0.0.1/32")); err != nil {
+	c.DangerouslyAllowAddresses = []string{"127.0.0.1"}
+	if err := dialOnce(t, c); err != nil {
 		t.Fatalf("with the address allowed: %v", err)
 	}
-}
-
-// serveDNS runs a name server that answers every A question with address, and returns a resolver that asks it.
-func serveDNS(t *testing.T, address netip.Addr) *net.Resolver {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() {
-		conn.Close()
-		<-done
-	})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			conn.WriteTo(answerDNS(buf[:n], address), from)
-		}
-	}()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
-}
-
-func answerDNS(query []byte, address netip.Addr) []byte {
-	var m dnsmessage.Message
-	if err := m.Unpack(query); err != nil || len(m.Questions) != 1 {
-		return nil
-	}
-	q := m.Questions[0]
-	m.Response, m.Authoritative, m.Additionals = true, true, nil
-	if q.Type == dnsmessage.TypeA {
-		header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}
-		m.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: address.As4()}}}
-	}
-	answer, err := m.Pack()
-	if err != nil {
-		return nil
-	}
-	return answer
 }

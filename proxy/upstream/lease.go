@@ -4,12 +4,18 @@ import (
 	"context"
 	"net"
 	"time"
+
+	"github.com/framegate/framegate/proxy/upstream/health"
 )
 
 // A Lease is one connection's place at a server, from before it is dialled until Release.
 type Lease struct {
 	server *Server
-	state  *state // nil once it is released; under the registry's lock
+	state  *state
+	hop    Hop
+
+	released bool // under the registry's lock, as is trial
+	trial    bool // it is to decide whether the server works again
 }
 
 // Server returns the server.
@@ -18,21 +24,31 @@ func (l *Lease) Server() *Server { return l.server }
 // Dial opens the connection (see [Server.Dial]) with something of the caller's between the transport connection and TLS. A server that cannot
 // be reached has failed; one that the caller did not wait for has not.
 func (l *Lease) Dial(ctx context.Context, wrap func(net.Conn) net.Conn) (net.Conn, error) {
-	conn, err := l.server.DialWrapped(ctx, wrap)
+	conn, err := l.server.DialWrapped(ctx, l.hop, wrap)
 	if err != nil && ctx.Err() == nil {
 		l.Failed(err, time.Now())
 	}
 	return conn, err
 }
 
-// Failed tells that the server could not be reached, or that what it answered cannot be relayed.
-func (l *Lease) Failed(_ error, _ time.Time) {
-	l.server.state.failures.Add(1)
-	l.server.state.inRow.Add(1)
+// Failed tells that the server could not be reached, that what it answered cannot be relayed, or that it says itself that it does not work. Some
+// failures in a row eject the server.
+func (l *Lease) Failed(why error, now time.Time) {
+	l.state.failures.Add(1)
+	r := l.server.registry
+	r.judge(l.state, now, why, func(h *health.Server, rules *health.Rules) {
+		l.trial = false
+		h.Failed(rules, now, rules.Room(r.standing(l.state.key.Pool)))
+	})
 }
 
-// Succeeded tells that the server has answered, whatever it said.
-func (l *Lease) Succeeded(_ time.Time) { l.server.state.inRow.Store(0) }
+// Succeeded tells that the server has answered as one that works.
+func (l *Lease) Succeeded(now time.Time) {
+	l.server.registry.judge(l.state, now, nil, func(h *health.Server, rules *health.Rules) {
+		l.trial = false
+		h.Succeeded(rules, now)
+	})
+}
 
 // Release gives the place back. It may be called more than once, and for no lease.
 func (l *Lease) Release() {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 type Facts struct {
 	Now     time.Time
 	Address netip.Addr                       // of the client
+	Hop     Hop                              // that servers are told by the PROXY protocol
 	Header  http.Header                      // with the gateway's own cookies
 	Query   string                           // raw
 	Claim   func(name string) (string, bool) // of the client's token; nil where there is none
@@ -22,6 +24,7 @@ type Pick struct {
 	set     *set
 	facts   *Facts
 	left    []candidate // that may be chosen yet
+	later   []candidate // that may be chosen once none of these is left
 	tried   bool
 	anyFull bool
 }
@@ -31,22 +34,43 @@ type candidate struct {
 	*Server
 	live   int64
 	weight float64 // what it counts for now
+	rank   int     // candidates of a higher one come once no other is left
 }
+
+// lastRank comes behind every rank of a server.
+const lastRank = 1 << 16
 
 // Pick begins a pick for a request. What it goes by is as it is now.
 func (p *Pool) Pick(f *Facts) *Pick {
 	set := p.current.Load()
 	k := &Pick{set: set, facts: f, left: make([]candidate, 0, len(set.servers))}
 	for _, s := range set.servers {
+		why := Reason(s.state.down.Load())
 		switch {
-		case !s.Available():
+		case why&^Unproven != 0 && !s.trialDue(f.Now):
 		case s.full():
 			k.anyFull = true
 		default:
-			k.left = append(k.left, candidate{s, s.Live(), float64(s.weight)})
+			c := candidate{s, s.Live(), float64(s.weight), s.rank}
+			if why == Unproven {
+				c.rank += lastRank
+			}
+			k.left = append(k.left, c)
 		}
 	}
+	slices.SortStableFunc(k.left, func(a, b candidate) int { return cmp.Compare(a.rank, b.rank) })
+	k.later, k.left = k.left, nil
+	k.advance()
 	return k
+}
+
+// advance begins with the candidates of the next rank.
+func (k *Pick) advance() {
+	n := 0
+	for n < len(k.later) && k.later[n].rank == k.later[0].rank {
+		n++
+	}
+	k.left, k.later = k.later[:n:n], k.later[n:]
 }
 
 // Next takes a place at the next server to try. It returns nil where none is left.
@@ -54,8 +78,11 @@ func (k *Pick) Next() *Lease {
 	for len(k.left) > 0 {
 		i := k.set.choose(k.facts, k.left)
 		s := k.left[i].Server
-		k.left = slices.Delete(k.left, i, i+1)
-		if lease := s.registry.acquire(s); lease != nil {
+		if k.left = slices.Delete(k.left, i, i+1); len(k.left) == 0 {
+			k.advance()
+		}
+		if lease := s.registry.acquire(s, k.facts.Now); lease != nil {
+			lease.hop = k.facts.Hop
 			k.tried = true
 			return lease
 		}

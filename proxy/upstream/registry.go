@@ -1,9 +1,12 @@
 package upstream
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/framegate/framegate/proxy/upstream/health"
 )
 
 // A Key names a server over all configurations: a server that another pool lists too is another one there.
@@ -12,17 +15,19 @@ type Key struct {
 	Address string // host:port, or unix:/path
 }
 
-// Registry knows what outlives configurations: the state of each server. It is safe for concurrent use.
+// Registry knows what outlives configurations: the state of each server, and where names have led. It is safe for concurrent use.
 type Registry struct {
 	start time.Time // that states count from
+	log   *slog.Logger
 
 	mu     sync.Mutex // held by whoever changes what follows; numbers may be read without it
 	states map[Key]*state
+	names  map[nameKey]*found
 }
 
 // NewRegistry makes an empty registry. Times that it is told are not before now.
-func NewRegistry(now time.Time) *Registry {
-	return &Registry{start: now, states: map[Key]*state{}}
+func NewRegistry(now time.Time, log *slog.Logger) *Registry {
+	return &Registry{start: now, log: log, states: map[Key]*state{}, names: map[nameKey]*found{}}
 }
 
 // state is what is known of one server.
@@ -34,7 +39,13 @@ type state struct {
 	eased atomic.Int64 // since when it is being eased in, from Registry.start; 0 for a server that need not be
 
 	picks, failures atomic.Uint64
-	inRow           atomic.Int64 // failures since the last success
+
+	// Under Registry.mu.
+	rules  *health.Rules // of the configuration that came last
+	health health.Server
+	checks checking
+
+	passed, failed, ejections atomic.Uint64 // checks by how they ended, and ejections
 }
 
 // A Reason keeps connections from a server. There may be several.
@@ -45,6 +56,7 @@ const (
 	Unhealthy Reason = 1 << iota // by active checks
 	Ejected                      // for a while, since connections failed
 	Draining                     // somebody has asked for it
+	Unproven                     // no check has ended yet; it is used where no other server is left
 )
 
 // adopt gives servers their states: those that there are, or new ones. Servers that come to a pool later than its first ones are eased in.
@@ -66,6 +78,8 @@ func (r *Registry) adopt(pool string, servers []*Server, now time.Time) {
 			r.states[key] = st
 		}
 		st.lists++
+		st.rules = s.rules
+		st.settle(now)
 		s.registry, s.state = r, st
 	}
 }
@@ -92,8 +106,8 @@ func (r *Registry) forget(st *state) {
 	}
 }
 
-// acquire takes a place at a server. It returns nil where the server has as many connections as it may.
-func (r *Registry) acquire(s *Server) *Lease {
+// acquire takes a place at a server. It returns nil where the server has as many connections as it may, or is being tried by another one.
+func (r *Registry) acquire(s *Server, now time.Time) *Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// A request of an older configuration may come to a server that has been forgotten since, and even been listed anew.
@@ -102,24 +116,30 @@ func (r *Registry) acquire(s *Server) *Lease {
 		st = s.state
 		r.states[st.key] = st
 	}
-	if s.most > 0 && st.live.Load() >= int64(s.most) {
+	trial := st.health.State(st.rules, now) == health.Trial
+	if s.most > 0 && st.live.Load() >= int64(s.most) || trial && !st.health.Usable(st.rules, now) {
 		r.forget(st)
 		return nil
 	}
+	st.health.Begin(st.rules, now)
 	st.live.Add(1)
 	st.picks.Add(1)
-	return &Lease{server: s, state: st}
+	return &Lease{server: s, state: st, trial: trial}
 }
 
 // release gives a place back.
 func (r *Registry) release(l *Lease) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l.state != nil {
-		l.state.live.Add(-1)
-		r.forget(l.state)
-		l.state = nil
+	if l.released {
+		return
 	}
+	if l.trial { // and has told nothing
+		l.state.health.Abandoned()
+	}
+	l.released = true
+	l.state.live.Add(-1)
+	r.forget(l.state)
 }
 
 // Mark keeps new connections from a server.

@@ -16,7 +16,7 @@ type pools struct {
 
 func newPools(t *testing.T) *pools {
 	now := time.Now()
-	return &pools{t: t, registry: NewRegistry(now), now: now}
+	return &pools{t: t, registry: NewRegistry(now, quiet), now: now}
 }
 
 func (s *pools) load(servers ...string) *Pool {
@@ -49,8 +49,8 @@ func TestRegistrySurvivesReload(t *testing.T) {
 	w := newPools(t)
 	first := w.load("ws://a", "ws://b")
 	a := server(t, first, "a")
-	lease := w.registry.acquire(a)
-	a.Mark(Unhealthy)
+	lease := w.registry.acquire(a, w.now)
+	a.Mark(Draining)
 	second := w.load("ws://c", "ws://a")
 	again := server(t, second, "a")
 	if again == a || again.Live() != 1 || again.Available() {
@@ -106,7 +106,7 @@ func TestPoolSetServers(t *testing.T) {
 	w := newPools(t)
 	p := w.load("ws://a", "ws://b")
 	begun := p.Pick(&Facts{})
-	lease := w.registry.acquire(server(t, p, "b"))
+	lease := w.registry.acquire(server(t, p, "b"), w.now)
 	next := Compile("app", Config{Servers: urls("ws://b", "ws://c")}, failOn(t)).listed
 	p.setServers(next, w.now.Add(time.Minute))
 	if names, _ := drainPick(begun); len(names) != 2 || names[0] != "a" {

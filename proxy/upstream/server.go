@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
+
+	"github.com/framegate/framegate/proxy/upstream/health"
 )
 
 // The limits of one dial (shared with the rules of the handshake: the whole upgrade may take 15 s).
@@ -24,17 +25,22 @@ type Server struct {
 	index  int         // in its set
 	weight int
 	most   int // connections at once; 0 for no cap
+	rank   int // servers of a higher one are used when no other is left
+	rules  *health.Rules
+	proxy  byte // version of the PROXY protocol, or 0
 
 	registry *Registry
 	state    *state
 
-	// connect makes the transport connection, resolution of the name included.
-	connect func(ctx context.Context, network, address string) (net.Conn, error)
+	connect connect
 }
 
 // newServer makes the server of one spec, without a state.
 func newServer(sp spec, index int, common *settings) *Server {
-	s := &Server{target: sp.target, index: index, weight: sp.weight, most: sp.most, connect: newDialer(sp.target, common.allowed).DialContext}
+	s := &Server{
+		target: sp.target, index: index, weight: sp.weight, most: sp.most, rank: sp.rank, rules: common.rules, proxy: common.proxy,
+		connect: common.connect(sp.target),
+	}
 	if s.target.secure {
 		s.tls = common.tls.Clone()
 		if s.tls.ServerName == "" {
@@ -46,10 +52,10 @@ func newServer(sp spec, index int, common *settings) *Server {
 
 // newDialer makes a dialer whose defaults are what a WebSocket wants: TCP_NODELAY, and keep-alive probes after 15 s of silence, which find a
 // dead peer even where the route sends no pings. It judges each address that the target's name leads to.
-func newDialer(t target, allowed []netip.Prefix) *net.Dialer {
-	dialer := &net.Dialer{}
+func (common *settings) newDialer(t target) *net.Dialer {
+	dialer := &net.Dialer{Resolver: common.find.Resolver}
 	if t.network == "tcp" {
-		dialer.ControlContext = t.guard(allowed).control
+		dialer.ControlContext = t.guard(common.allowed).control
 	}
 	return dialer
 }
@@ -60,12 +66,15 @@ func (s *Server) String() string { return s.target.String() }
 // Dial opens a fresh connection to the server: TCP or Unix, then TLS if the server speaks it. Connecting may take 3 s, the TLS handshake 5 s,
 // and both end with ctx. Every error is a [*DialError].
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
-	return s.DialWrapped(ctx, func(c net.Conn) net.Conn { return c })
+	return s.DialWrapped(ctx, Hop{}, func(c net.Conn) net.Conn { return c })
 }
 
-// DialWrapped is Dial with something of the caller's between the transport connection and TLS.
-func (s *Server) DialWrapped(ctx context.Context, wrap func(net.Conn) net.Conn) (net.Conn, error) {
+// DialWrapped is Dial on behalf of a client's connection, with something of the caller's between the transport connection and TLS.
+func (s *Server) DialWrapped(ctx context.Context, hop Hop, wrap func(net.Conn) net.Conn) (net.Conn, error) {
 	conn, err := s.dialTransport(ctx)
+	if err == nil && s.proxy != 0 {
+		err = introduce(conn, hop, s.proxy)
+	}
 	if err != nil {
 		return nil, &DialError{Server: s.String(), Phase: PhaseConnect, Err: err}
 	}
@@ -111,7 +120,7 @@ func expired(caller, limited context.Context) bool {
 
 // The phases of a dial.
 const (
-	PhaseConnect = "connect" // resolution of the name, and the TCP or Unix connection
+	PhaseConnect = "connect" // resolution of the name, the TCP or Unix connection, and the PROXY header
 	PhaseTLS     = "tls"     // the TLS handshake, verification of the certificate included
 )
 

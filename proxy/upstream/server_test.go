@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// serverOf makes one server whose transport connections come from connect.
-func serverOf(t *testing.T, text string, connect func(ctx context.Context, network, address string) (net.Conn, error)) *Server {
+// serverOf makes one server whose transport connections come from dial.
+func serverOf(t *testing.T, text string, dial connect) *Server {
 	t.Helper()
-	target, bad := parseTarget(text)
+	to, bad := parseTarget(text)
 	if bad != nil {
 		t.Fatal(bad)
 	}
-	s := newServer(spec{target: target, weight: 1}, 0, &settings{tls: &tls.Config{MinVersion: tls.VersionTLS12}})
-	s.connect = connect
-	return s
+	return newServer(spec{target: to, weight: 1}, 0, &settings{
+		tls: &tls.Config{MinVersion: tls.VersionTLS12}, connect: func(target) connect { return dial },
+	})
 }
 
 // hang never connects.

@@ -1,8 +1,13 @@
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/netip"
+
+	"github.com/framegate/framegate/proxy/upstream/discovery"
+	"github.com/framegate/framegate/proxy/upstream/health"
 )
 
 // settings are what all servers of a pool share.
@@ -10,17 +15,30 @@ type settings struct {
 	tls        *tls.Config // of the wss servers, but for their names
 	allowed    []netip.Prefix
 	newChooser func() chooser
+
+	find   *discovery.Rules
+	checks *health.Checks // nil where servers are not checked
+	rules  *health.Rules
+	proxy  byte // version of the PROXY protocol that servers are spoken to in, or 0
+
+	// What asks the network; replaced in tests.
+	lookup  func(context.Context, discovery.Name) ([]discovery.Found, error)
+	connect func(t target) connect
 }
+
+// connect makes a transport connection, resolution of the name included.
+type connect func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A set is the servers of a pool at one time. It is immutable but for what its strategy keeps.
 type set struct {
+	specs   []spec
 	servers []*Server
 	choose  chooser
 }
 
 // newSet makes the set of the given servers. They have no state yet.
 func (p *Pool) newSet(specs []spec) *set {
-	s := &set{choose: p.settings.newChooser()}
+	s := &set{specs: specs, choose: p.settings.newChooser()}
 	for i, sp := range specs {
 		s.servers = append(s.servers, newServer(sp, i, &p.settings))
 	}

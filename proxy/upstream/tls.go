@@ -20,11 +20,16 @@ func compileTLS(c *TLSConfig, servers []ServerConfig, report Report) *tls.Config
 	if c == nil {
 		return conf
 	}
-	if !slices.ContainsFunc(servers, func(s ServerConfig) bool { return strings.HasPrefix(s.URL, "wss://") }) {
+	if !slices.ContainsFunc(servers, func(s ServerConfig) bool { return strings.Contains(s.URL, "wss://") }) {
 		report("tls", "no server of this pool speaks TLS, want a wss:// server or no tls section")
 	}
 	if c.CA != "" {
 		conf.RootCAs = outbound.Roots(c.CA, "tls.ca", report)
+	}
+	if c.Cert != "" || c.Key != "" {
+		if own := newClientCertificate(c.Cert, c.Key, func(path, format string, args ...any) { report("tls."+path, format, args...) }); own != nil {
+			conf.GetClientCertificate = own.get
+		}
 	}
 	if c.ServerName != "" {
 		name, bad := parseServerName(c.ServerName)

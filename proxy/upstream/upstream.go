@@ -17,6 +17,11 @@
 // how it went ([Lease.Failed], [Lease.Succeeded]) and is released at the end of the connection. Where no server is left, [Pick.Err] tells
 // whether all are down or full.
 //
+// # What takes servers out
+//
+// Package health has the rules. While a pool is attached it checks its servers (checker.go) and looks its names up (finder.go) in goroutines of
+// its own, which Detach ends. What they find is kept in the registry, so that a reload begins with it.
+//
 // Each WebSocket gets a connection of its own from [Lease.Dial], and so does each plain HTTP request by [Pool.Transport].
 package upstream
 
@@ -24,8 +29,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/framegate/framegate/proxy/upstream/discovery"
+	"github.com/framegate/framegate/proxy/upstream/health"
 )
 
 // Report receives one configuration mistake. The path is relative to the pool's own section, for example "servers[1]".
@@ -33,15 +42,19 @@ type Report = func(path, format string, args ...any)
 
 // Config is one entry of the section upstreams.
 type Config struct {
-	Servers                   []ServerConfig `yaml:"servers" required:"true" doc:"The servers of this pool."`
-	Balance                   string         `yaml:"balance" enum:"round_robin" default:"round_robin" doc:"How connections are spread over the servers: round_robin starts each one at the next server, as often as its weight says."`
-	TLS                       *TLSConfig     `yaml:"tls" doc:"How the certificates of wss servers are verified. Without it: by the system's certificate authorities, for the host that stands in the server's URL."`
-	DangerouslyAllowAddresses []string       `yaml:"dangerously_allow_addresses" doc:"Addresses or networks (CIDR) that may be reached although they are refused otherwise: link-local and cloud metadata addresses, unspecified and multicast ones, and loopback addresses behind a DNS name."`
+	Servers                   []ServerConfig   `yaml:"servers" required:"true" doc:"The servers of this pool."`
+	Balance                   string           `yaml:"balance" enum:"round_robin" default:"round_robin" doc:"How connections are spread over the servers: round_robin starts each one at the next server, as often as its weight says."`
+	Health                    *health.Config   `yaml:"health" doc:"Checks of the servers. A server whose checks fail gets no new connections until they succeed again; live ones stay. When all servers are down, requests are refused with 503 and Retry-After, at once. Without this section servers are not checked."`
+	Ejection                  health.Ejection  `yaml:"ejection" doc:"Servers to which connections fail are left out for a while."`
+	Discovery                 discovery.Config `yaml:"discovery" doc:"How the names in dns+ws, dns+wss, srv+ws and srv+wss URLs are looked up."`
+	ProxyProtocol             string           `yaml:"proxy_protocol" enum:"v1,v2" doc:"Begin each connection with a header of the PROXY protocol, which tells the client's address (as trusted_proxies of the listener gives it). Servers must expect it. Default: none."`
+	TLS                       *TLSConfig       `yaml:"tls" doc:"How the certificates of wss servers are verified. Without it: by the system's certificate authorities, for the host that stands in the server's URL."`
+	DangerouslyAllowAddresses []string         `yaml:"dangerously_allow_addresses" doc:"Addresses or networks (CIDR) that may be reached although they are refused otherwise: link-local and cloud metadata addresses, unspecified and multicast ones, and loopback addresses behind a DNS name."`
 }
 
 // ServerConfig is one server: its URL alone, or a mapping.
 type ServerConfig struct {
-	URL            string `yaml:"url" required:"true" doc:"ws://HOST[:PORT], wss://HOST[:PORT] or unix:///PATH (WebSocket without TLS over a Unix socket). A port that is not given is 80 for ws and 443 for wss."`
+	URL            string `yaml:"url" required:"true" doc:"ws://HOST[:PORT], wss://HOST[:PORT] or unix:///PATH (WebSocket without TLS over a Unix socket). A port that is not given is 80 for ws and 443 for wss. dns+ws://NAME[:PORT] and dns+wss:// stand for a server at each address of a name; srv+ws://_SERVICE._tcp.NAME and srv+wss:// for those in its SRV records. Both are looked up again and again."`
 	Weight         int    `yaml:"weight" default:"1" min:"1" max:"1000" doc:"Share of the connections, relative to the other servers."`
 	MaxConnections int    `yaml:"max_connections" min:"1" doc:"Connections at once from this gateway, those of plain requests too; further ones go to other servers. Without it there is no cap."`
 	short          bool   // written as the URL alone
@@ -62,7 +75,9 @@ func (ServerConfig) JSONSchema() map[string]any { return map[string]any{"type": 
 // TLSConfig says how the certificates of wss servers are verified. Verification cannot be switched off.
 type TLSConfig struct {
 	CA         string `yaml:"ca" doc:"A PEM file with the certificate authorities that sign the servers' certificates; the system's are not used then."`
-	ServerName string `yaml:"server_name" doc:"The name (or IP address) that the servers' certificates must carry, sent as SNI. Default: the host in the server's URL."`
+	ServerName string `yaml:"server_name" doc:"The name (or IP address) that the servers' certificates must carry, sent as SNI. Default: the host in the server's URL; of srv+wss the part behind _SERVICE._tcp."`
+	Cert       string `yaml:"cert" doc:"A PEM file with the certificate, and its chain, that the gateway shows to servers. It is read again when it changes."`
+	Key        string `yaml:"key" doc:"The PEM file with its private key."`
 }
 
 // A spec is one server, as the configuration or discovery gives it.
@@ -70,6 +85,7 @@ type spec struct {
 	target target
 	weight int // at least 1
 	most   int // connections at once; 0 for no cap
+	rank   int // servers of a higher one are used when no other is left
 }
 
 // Pool is the compiled form of a Config. It is safe for concurrent use.
@@ -81,6 +97,7 @@ type Pool struct {
 
 	registry *Registry // nil until it is attached
 	current  atomic.Pointer[set]
+	watch    watch
 }
 
 // Compile checks the section of the pool called name and returns its compiled form, or nil when it has reported a mistake. It reads the CA
@@ -96,10 +113,28 @@ func Compile(name string, c Config, report Report) *Pool {
 	p.listed = compileServers(c.Servers, p.settings.allowed, fail)
 	p.settings.tls = compileTLS(c.TLS, c.Servers, fail)
 	p.settings.newChooser = strategyNamed(c.Balance, fail)
+	p.settings.find = c.Discovery.Compile(within("discovery", fail))
+	p.settings.lookup = p.settings.find.Lookup
+	p.settings.connect = func(t target) connect { return p.settings.newDialer(t).DialContext }
+	if c.Health != nil {
+		p.settings.checks = c.Health.Compile(within("health", fail))
+	}
+	p.settings.rules = c.Ejection.Rules(c.Health, within("ejection", fail))
+	var known bool
+	if p.settings.proxy, known = proxyVersions[c.ProxyProtocol]; !known {
+		fail("proxy_protocol", "unknown version %q, want v1 or v2", c.ProxyProtocol)
+	}
 	if failed {
 		return nil
 	}
 	return p
+}
+
+// within makes a Report for a section of the pool's.
+func within(section string, report Report) Report {
+	return func(path, format string, args ...any) {
+		report(strings.TrimSuffix(section+"."+path, "."), format, args...)
+	}
 }
 
 // compileServers parses the list of servers. Two servers may not share an address: the second would double the first one's share, and be
@@ -142,14 +177,18 @@ func (p *Pool) Attach(r *Registry, now time.Time) {
 		panic(fmt.Sprintf("upstream: pool %q is attached twice", p.name))
 	}
 	p.registry = r
-	p.setServers(p.listed, now)
+	r.hold(p.name, p.listed, 1)
+	p.begin(now)
 }
 
 // Detach takes the pool out of service. Connections under way keep their leases, and those who still pick, by a request that began before, may.
 func (p *Pool) Detach() {
-	if p.registry != nil {
-		p.registry.drop(p.current.Load().servers)
+	if p.registry == nil {
+		return
 	}
+	p.watch.end()
+	p.registry.drop(p.current.Load().servers)
+	p.registry.hold(p.name, p.listed, -1)
 }
 
 // setServers replaces the servers of an attached pool, whole and at once. Picks that have begun go on with the set that they began with. The

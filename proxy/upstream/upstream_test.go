@@ -2,12 +2,16 @@ package upstream
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
+
+// quiet logs nothing.
+var quiet = slog.New(slog.DiscardHandler)
 
 // reports collects what Compile reports.
 type reports []string
@@ -39,7 +43,8 @@ func mustCompile(t *testing.T, c Config) *Pool {
 	if p == nil {
 		t.FailNow()
 	}
-	p.Attach(NewRegistry(time.Now()), time.Now())
+	p.Attach(NewRegistry(time.Now(), quiet), time.Now())
+	t.Cleanup(p.Detach)
 	return p
 }
 

@@ -1,7 +1,6 @@
 package policytest
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,8 +16,7 @@ type Message struct {
 	From   string              `yaml:"from" enum:"client,upstream" default:"client" doc:"Who sends it."`
 	Text   *string             `yaml:"text" doc:"A text message."`
 	Binary *string             `yaml:"binary" doc:"A binary message, its bytes given as text."`
-	Hex    *string             `yaml:"hex" doc:"A binary message, its bytes in hexadecimal; spaces may stand between them."`
-	Size   strictyaml.Size     `yaml:"size" doc:"What is given is filled with the letter x to so many bytes; alone it is a text message."`
+	Size   strictyaml.Size     `yaml:"size" doc:"Instead of text or binary: a text message of so many bytes."`
 	After  strictyaml.Duration `yaml:"after" default:"0s" min:"0" doc:"Time since the message before."`
 	Times  int                 `yaml:"times" default:"1" min:"1" max:"100000" doc:"How often it is sent; what is expected is expected of the last one, and of the others that they pass."`
 	Every  strictyaml.Duration `yaml:"every" default:"0s" min:"0" doc:"Time from one of these messages to the next."`
@@ -36,18 +34,13 @@ type MessageExpect struct {
 // check reports what cannot be a message.
 func (m *Message) check(report proxy.Report) {
 	given := 0
-	for _, there := range []bool{m.Text != nil, m.Binary != nil, m.Hex != nil} {
+	for _, there := range []bool{m.Text != nil, m.Binary != nil, m.Size > 0} {
 		if there {
 			given++
 		}
 	}
-	if given > 1 || given == 0 && m.Size == 0 {
-		report("", "a message has one of text, binary and hex, or a size")
-	}
-	if m.Hex != nil {
-		if _, err := hex.DecodeString(strings.ReplaceAll(*m.Hex, " ", "")); err != nil {
-			report("hex", "%q is not hexadecimal, want two digits for each byte, such as 82 1c", *m.Hex)
-		}
+	if given != 1 {
+		report("", "a message has one of text, binary and size")
 	}
 }
 
@@ -55,15 +48,11 @@ func (m *Message) check(report proxy.Report) {
 func (m *Message) payload() (payload []byte, text bool) {
 	switch {
 	case m.Text != nil:
-		payload, text = []byte(*m.Text), true
+		return []byte(*m.Text), true
 	case m.Binary != nil:
-		payload = []byte(*m.Binary)
-	case m.Hex != nil:
-		payload, _ = hex.DecodeString(strings.ReplaceAll(*m.Hex, " ", "")) // check has seen that it can be read
-	default:
-		text = true
+		return []byte(*m.Binary), false
 	}
-	return append(payload, strings.Repeat("x", max(0, int(m.Size)-len(payload)))...), text
+	return []byte(strings.Repeat("x", int(m.Size))), true
 }
 
 // play sends the messages of a test and returns what is not as expected, and
