@@ -30,6 +30,9 @@ type MessageRate struct {
 	key   *limitKey // nil where each connection has its own bucket
 }
 
+// IsShared says whether connections share its bucket.
+func (r *MessageRate) IsShared() bool { return r.key != nil }
+
 // Reason is what the client reads where the rate ends the connection; empty for what its unit says.
 func (r *MessageRate) Reason() string {
 	if r.Operation > 0 {

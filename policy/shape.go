@@ -14,6 +14,9 @@ const (
 	defaultMaxFrame     = 1 << 20
 	defaultMaxMessage   = 1 << 20
 	defaultMaxFragments = 1024
+	defaultMaxRatio     = 100
+	defaultRatioFrom    = 1 << 20 // a bomb costs this much, however large messages may be
+	ratioFrom           = 64 << 10
 )
 
 // ShapeConfig limits the messages of one side. A limit that is not there is left to the route's other policies, then to its default.
@@ -25,6 +28,7 @@ type ShapeConfig struct {
 	MaxFrame     strictyaml.Size `yaml:"max_frame" doc:"The largest payload of one frame, as it travels (perhaps compressed). A larger one ends the connection with code 1009. Default: 1MiB, or max_message if that is larger."`
 	MaxMessage   strictyaml.Size `yaml:"max_message" doc:"The largest message, all of its fragments together. A larger one ends the connection with code 1009. Default: 1MiB."`
 	MaxFragments int             `yaml:"max_fragments" min:"1" doc:"The largest number of frames in one message, empty ones included. More end the connection with code 1009. Default: 1024."`
+	MaxRatio     int             `yaml:"max_ratio" min:"1" max:"10000" doc:"The largest number of bytes to which one byte of a compressed message may inflate, where compression is inspect, of messages that inflate to more than 64KiB. A larger one ends the connection with code 1009. Default: 100, of messages that inflate to more than 1MiB."`
 	Content      message.Config  `yaml:",inline"`
 	Types        []string        `yaml:"types" enum:"text,binary" doc:"The message types that may pass. Another one ends the connection with code 1003. Default: text and binary."`
 }
@@ -34,6 +38,8 @@ type Shape struct {
 	MaxFrame     int64 // payload bytes of one frame, as on the wire
 	MaxMessage   int64 // payload bytes of one message
 	MaxFragments int   // frames of one message, empty ones included
+	MaxRatio     int   // inflated bytes per byte on the wire
+	RatioFrom    int64 // inflated bytes up to which MaxRatio is of no concern
 	Text, Binary bool  // the message types that may pass
 }
 
@@ -50,6 +56,9 @@ func (c *ShapeConfig) validate(side string, report Report) {
 	}
 	if c.MaxMessage < 0 {
 		report(side+".max_message", "max_message is %d, want a size such as 64KiB", int64(c.MaxMessage))
+	}
+	if c.MaxRatio < 0 {
+		report(side+".max_ratio", "max_ratio is %d, want a number above zero", c.MaxRatio)
 	}
 	if c.MaxFragments < 0 {
 		report(side+".max_fragments", "max_fragments is %d, want a number above zero", c.MaxFragments)
@@ -83,6 +92,7 @@ func combine(sections []*ShapeConfig) Shape {
 		s.MaxFrame = stricter(s.MaxFrame, int64(c.MaxFrame))
 		s.MaxMessage = stricter(s.MaxMessage, int64(c.MaxMessage))
 		s.MaxFragments = stricter(s.MaxFragments, c.MaxFragments)
+		s.MaxRatio = stricter(s.MaxRatio, c.MaxRatio)
 		s.Text = s.Text && allowsType(c.Types, "text")
 		s.Binary = s.Binary && allowsType(c.Types, "binary")
 	}
@@ -92,6 +102,10 @@ func combine(sections []*ShapeConfig) Shape {
 	if s.MaxFrame == 0 {
 		// Who raises the message limit alone means messages of one frame too.
 		s.MaxFrame = max(defaultMaxFrame, s.MaxMessage)
+	}
+	s.RatioFrom = ratioFrom
+	if s.MaxRatio == 0 {
+		s.MaxRatio, s.RatioFrom = defaultMaxRatio, defaultRatioFrom
 	}
 	if s.MaxFragments == 0 {
 		s.MaxFragments = defaultMaxFragments

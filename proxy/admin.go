@@ -18,18 +18,20 @@ import (
 const (
 	adminOff     = "off"
 	adminDefault = "127.0.0.1:9901"
+	adminSocket  = "admin" // FileDescriptorName= of its socket
 )
 
 // admin serves health and metrics on loopback. It changes nothing, and trusts
 // no browser: a page that resolves to loopback learns nothing from it.
 type admin struct {
-	ln   net.Listener
-	http *http.Server
-	wg   sync.WaitGroup // httpLoop
+	address string // as the configuration has it
+	ln      net.Listener
+	http    *http.Server
+	wg      sync.WaitGroup // httpLoop
 }
 
 func newAdmin(s *Server, address string) (*admin, error) {
-	ln, err := net.Listen("tcp", address)
+	ln, err := s.sockets.listen(address, adminSocket)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +46,7 @@ func newAdmin(s *Server, address string) (*admin, error) {
 		answer(w, http.StatusOK, reason)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	return &admin{ln: ln, http: &http.Server{
+	return &admin{address: address, ln: ln, http: &http.Server{
 		Handler:           guardAdmin(ln.Addr().String(), mux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,

@@ -63,7 +63,7 @@ admin: {address: "off"}
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := New(loaded.Config, slog.New(slog.DiscardHandler), "test")
+			s, err := New(loaded.Config, slog.New(slog.DiscardHandler), "test", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

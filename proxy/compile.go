@@ -49,6 +49,7 @@ func compile(cfg *Config, common *shared, report, warn Report) *site {
 		}
 		routes[c.Name] = i
 		rt := s.compileRoute(c, cfg, at)
+		warnOfRates(rt.policy, cfg.Redis, warn)
 		rt.limits.Memory = common.memory
 		s.routes = append(s.routes, rt)
 		usedPools[c.Upstream] = true
@@ -282,7 +283,10 @@ func compileLimits(c *RouteConfig, p *policy.Policy, report Report) *relay.Limit
 }
 
 func shape(p policy.Shape) relay.Shape {
-	return relay.Shape{MaxFrame: uint64(p.MaxFrame), MaxMessage: uint64(p.MaxMessage), MaxFragments: p.MaxFragments, NoText: !p.Text, NoBinary: !p.Binary}
+	return relay.Shape{
+		MaxFrame: uint64(p.MaxFrame), MaxMessage: uint64(p.MaxMessage), MaxFragments: p.MaxFragments,
+		MaxRatio: p.MaxRatio, RatioFrom: uint64(p.RatioFrom), NoText: !p.Text, NoBinary: !p.Binary,
+	}
 }
 
 // random returns an unpredictable masking key (RFC 6455 §5.3).

@@ -87,7 +87,7 @@ admin: {address: "off"}
 		t.Errorf("http and compression: plain %t %d, own %t %d", plain.denyHTTP, plain.compression, own.denyHTTP, own.compression)
 	}
 	l := own.limits
-	if want := (relay.Shape{MaxFrame: 1 << 10, MaxMessage: 2 << 10, MaxFragments: 3, NoBinary: true}); !reflect.DeepEqual(l.From[relay.Client], want) {
+	if want := (relay.Shape{MaxFrame: 1 << 10, MaxMessage: 2 << 10, MaxFragments: 3, MaxRatio: 100, RatioFrom: 1 << 20, NoBinary: true}); !reflect.DeepEqual(l.From[relay.Client], want) {
 		t.Errorf("clients may send %+v, want %+v", l.From[relay.Client], want)
 	}
 	if up := l.From[relay.Upstream]; !up.NoText || up.NoBinary || up.MaxMessage != 1<<20 {

@@ -44,6 +44,7 @@ type PolicyFile struct {
 // ListenerConfig is one address that clients connect to.
 type ListenerConfig struct {
 	Address        string                `yaml:"address" required:"true" doc:"Host and port, such as :8443 or 127.0.0.1:8443. Port 0 takes a free one."`
+	Socket         string                `yaml:"socket" doc:"Name (FileDescriptorName=) of the socket that systemd hands over for this listener. Without it that is the one with this address."`
 	TLS            tlsmgr.ListenerConfig `yaml:"tls" required:"true" doc:"Certificates of this listener."`
 	Protocols      []string              `yaml:"protocols" enum:"h1" default:"h1" min:"1" doc:"HTTP versions that are offered."`
 	TrustedProxies []string              `yaml:"trusted_proxies" doc:"Networks of proxies in front of this listener, such as 10.0.0.0/8: from these alone X-Forwarded-For and X-Forwarded-Proto are believed, read from the right."`

@@ -22,18 +22,17 @@
 //
 // Every goroutine has an owner that waits for it:
 //
-//	listener.acceptLoop   one per listener           listener.wait
-//	listener.httpLoop     one per listener           listener.wait
-//	listener.admit        one per TLS handshake      listener.wait
-//	listener.finish       per closed listener        Server.Close; of those that a reload has closed
-//	net/http's own        one per HTTP connection    http.Server.Shutdown, then Close; sessions run in it: sessions.wait
+//	listener.acceptLoop   one per listener           listener.finish
+//	listener.httpLoop     one per listener           listener.finish
+//	listener.admit        one per TLS handshake      listener.finish
+//	listener.finish       one per listener           Server.Drain, in which all of them close; Server.Close, of those that a reload has closed
+//	net/http's own        one per HTTP connection    listener.wait; sessions run in it: sessions.wait
 //	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close
 //	reactor.Group.tellLoop  one (Linux)              reactor.Group.Close
 //	stream.Driver.follow  while a session is ended   stream.Driver.Run
 //	sessions.drainLoop    one per drain of some      partial.close
-//	http.Server.Shutdown  one per listener, in Drain Server.Drain
 //	LogSink.writeLoop     one                        LogSink.Close, for a second at most
 //	debug.FreeOSMemory    when handshakes stop       ends by itself; tidier.stop starts no more
 //	admin.httpLoop        one                        admin.close

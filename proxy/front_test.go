@@ -44,8 +44,10 @@ func newTLSFront(t *testing.T, ln net.Listener, conf *tls.Config, handler http.H
 	l.start()
 	t.Cleanup(func() {
 		l.close()
+		l.stop()
 		l.http.Close()
-		l.wg.Wait()
+		l.accepting.Wait()
+		l.serving.Wait()
 		s.driver.close()
 	})
 	return &front{l, book}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
@@ -20,6 +21,8 @@ const (
 	idleTimeout = 60 * time.Second // between two requests of one connection
 	minBackOff  = 5 * time.Millisecond
 	maxBackOff  = time.Second
+
+	maxQuietPoll = 500 * time.Millisecond // as net/http has it
 )
 
 // A listener accepts the connections of one address and hands them, decrypted,
@@ -31,18 +34,24 @@ type listener struct {
 	count   *ratelimit.Count
 	http    *http.Server
 	conns   chan net.Conn // to net/http
+	open    context.Context
+	shut    context.CancelFunc // ends acceptLoop
 	ctx     context.Context
-	stop    context.CancelFunc
-	wg      sync.WaitGroup // acceptLoop, httpLoop, and admit of each connection
+	stop    context.CancelFunc // ends admit and httpLoop
+
+	accepting sync.WaitGroup // acceptLoop, and admit of each connection
+	serving   sync.WaitGroup // httpLoop
+	served    atomic.Int64   // connections that net/http has
 }
 
 // newListener binds the address. Nothing is accepted before start.
 func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
-	ln, err := net.Listen("tcp", cfg.Address)
+	ln, err := s.sockets.listen(cfg.Address, cfg.Socket)
 	if err != nil {
 		return nil, err
 	}
 	l := &listener{server: s, address: cfg.Address, ln: ln, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
+	l.open, l.shut = context.WithCancel(context.Background())
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
@@ -56,8 +65,13 @@ func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
 			return context.WithValue(ctx, connKey{}, c)
 		},
 		ConnState: func(c net.Conn, state http.ConnState) {
-			if state == http.StateIdle {
+			switch state {
+			case http.StateNew:
+				l.served.Add(1)
+			case http.StateIdle:
 				c.(*headConn).idle()
+			case http.StateHijacked, http.StateClosed:
+				l.served.Add(-1)
 			}
 		},
 	}
@@ -73,11 +87,11 @@ func clientOf(r *http.Request) *headConn { return r.Context().Value(connKey{}).(
 func (l *listener) door() *door { return l.server.site.Load().doors[l] }
 
 func (l *listener) start() {
-	l.wg.Go(l.acceptLoop)
-	l.wg.Go(l.httpLoop)
+	l.accepting.Go(l.acceptLoop)
+	l.serving.Go(l.httpLoop)
 }
 
-// httpLoop runs net/http until the listener is closed.
+// httpLoop runs net/http until finish.
 func (l *listener) httpLoop() {
 	err := l.http.Serve(handOver{l})
 	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -98,7 +112,7 @@ func (l *listener) acceptLoop() {
 			l.server.log.Warn("cannot accept", "address", l.ln.Addr().String(), "error", err.Error(), "wait", backOff.String())
 			select {
 			case <-time.After(backOff):
-			case <-l.ctx.Done():
+			case <-l.open.Done():
 				return
 			}
 			backOff = min(2*backOff, maxBackOff)
@@ -110,7 +124,7 @@ func (l *listener) acceptLoop() {
 			l.overflow(c)
 			continue
 		}
-		l.wg.Go(func() { l.admit(l.server.driver.wrap(c), free) })
+		l.accepting.Go(func() { l.admit(l.server.driver.wrap(c), free) })
 	}
 }
 
@@ -171,24 +185,44 @@ func (l *listener) admit(c net.Conn, free func()) {
 	}
 }
 
-// close stops accepting. Connections that net/http serves end with their
-// requests; sessions are not its own any more and go on.
+// close stops accepting. What was accepted is served on: see finish.
 func (l *listener) close() {
 	l.ln.Close()
-	l.stop()
+	l.shut()
 }
 
-// finish ends what a closed listener still serves: requests under way end, or
-// are cut when the server closes.
-func (l *listener) finish() { l.wait(l.server.ctx) }
+// finish follows close: it returns once every connection that was accepted has
+// had its answer, or ctx ends, which is an error. Sessions are not the
+// listener's any more and go on.
+func (l *listener) finish(ctx context.Context) error {
+	defer context.AfterFunc(ctx, l.stop)()
+	l.accepting.Wait()
+	l.stop()
+	l.serving.Wait()
+	// http.Server.Shutdown drops a request that it reads afterwards. This has each
+	// connection end with its next answer; what is idle ends now.
+	l.http.SetKeepAlivesEnabled(false)
+	return l.quiet(ctx)
+}
+
+// quiet returns once net/http has no connection any more, or ctx ends.
+func (l *listener) quiet(ctx context.Context) error {
+	for wait := time.Millisecond; l.served.Load() > 0; wait = min(2*wait, maxQuietPoll) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
 
 // wait returns once the listener's goroutines have ended; requests under way
 // have until ctx ends.
 func (l *listener) wait(ctx context.Context) {
-	if l.http.Shutdown(ctx) != nil {
-		l.http.Close()
-	}
-	l.wg.Wait()
+	l.finish(ctx)
+	l.http.Close()
+	l.quiet(context.Background())
 }
 
 // A handOver is the net.Listener from which net/http takes connections.

@@ -139,7 +139,10 @@ func (l *loader) report(path, format string, args ...any) {
 }
 
 func (l *loader) warn(path, format string, args ...any) {
-	l.warnings = append(l.warnings, l.cfg.errorAt(path, format, args...))
+	w := l.cfg.errorAt(path, format, args...)
+	if !slices.ContainsFunc(l.warnings, func(said *strictyaml.Error) bool { return *said == *w }) { // routes share policies
+		l.warnings = append(l.warnings, w)
+	}
 }
 
 // errorAt makes an error at the value of path, or at its key where the value

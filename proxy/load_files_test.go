@@ -224,3 +224,35 @@ policies: {messages: {}}
 		}
 	}
 }
+
+// Rates of bytes that have no room for a message which is not too large are told, once for each size of messages.
+func TestLoadWarnsOfRates(t *testing.T) {
+	t.Parallel()
+	text := change(t, "policies: [own]", "policies: [own, rates]")
+	text = strings.Replace(text, "policies:\n", `policies:
+  rates:
+    client:
+      max_message: 64KiB
+      bytes: {per_connection: ▸32KiB/s, per_ip: ▸64KiB/s burst 100KiB, per_user: 64KiB/s burst 192KiB}
+      messages: {per_user: 1/s}
+    upstream:
+      bytes: ▸1MB/s
+`, 1) + "redis: {url: \"redis://127.0.0.1:6379\", nodes: 3}\n"
+	clean, places := marked("gateway.yaml", text)
+	loaded, dir, err := loadText(t, clean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		places[0] + "policies.rates.client.bytes.per_connection: a message of max_message (64KiB) in one frame never has room in a burst of 32KiB, want one of at least 64KiB, or a smaller max_message",
+		places[1] + "policies.rates.client.bytes.per_ip: while Redis is away each of 3 gateways has a share of 34134B of this burst: a message of max_message (64KiB) has no room, want a burst of at least 192KiB, or a smaller max_message",
+		places[2] + "policies.rates.upstream.bytes.per_connection: a message of max_message (1MiB) in one frame never has room in a burst of 1MB, want one of at least 1MiB, or a smaller max_message",
+	}
+	if got := lines(loaded.Warnings.Err(), dir); !slices.Equal(got, want) {
+		t.Errorf("got the warnings\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	loaded, _, err = loadText(t, strings.Replace(clean, "redis:", "#", 1))
+	if err != nil || len(loaded.Warnings) != 2 {
+		t.Errorf("without Redis: %v, the warnings %q", err, loaded.Warnings)
+	}
+}

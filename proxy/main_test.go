@@ -108,7 +108,7 @@ func newGateway(t *testing.T, config string) *gateway {
 		t.Fatal(err)
 	}
 	log, book := newLog()
-	s, err := New(loaded.Config, log, "test")
+	s, err := New(loaded.Config, log, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,9 @@ func (s *Server) Reload(cfg *Config) error {
 		return errors.New("the gateway drains")
 	}
 	old := s.site.Load()
+	if s.retired.Load() {
+		cfg = cfg.listeningAs(old.cfg)
+	}
 	if errs := needsRestart(old.cfg, cfg); len(errs) > 0 {
 		return errs.Err()
 	}
@@ -181,5 +184,5 @@ func (s *Server) retire(old, st *site) {
 func (s *Server) unlisten(l *listener) {
 	l.close()
 	s.log.Info("listening no more", "address", l.ln.Addr().String())
-	s.unlistened.Go(l.finish)
+	s.unlistened.Go(func() { l.wait(s.ctx) })
 }

@@ -166,7 +166,7 @@ func TestReloadReadsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	log, book := newLog()
-	s, err := New(loaded.Config, log, "test")
+	s, err := New(loaded.Config, log, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,8 @@ type Server struct {
 	admin      *admin
 	sessions   sessions
 	partial    *partial
+	sockets    *Sockets    // opened by others; may be nil
+	retired    atomic.Bool // another process has the listening sockets
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
@@ -51,10 +53,10 @@ type Server struct {
 	draining    atomic.Bool // no new sessions
 }
 
-// New validates cfg and binds its listeners. Nothing is accepted before Start;
-// an error leaves nothing behind.
-func New(cfg *Config, log *slog.Logger, version string) (_ *Server, err error) {
-	s := &Server{log: log, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+// New validates cfg and binds its listeners, to sockets as far as those are for
+// them. Nothing is accepted before Start; an error leaves nothing behind.
+func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Server, err error) {
+	s := &Server{log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
@@ -172,7 +174,7 @@ func (s *Server) Drain(ctx context.Context, d DrainConfig) {
 	defer cancel()
 	var requests sync.WaitGroup
 	for _, l := range s.listeners() {
-		requests.Go(func() { l.http.Shutdown(window) })
+		requests.Go(func() { l.finish(window) })
 	}
 	s.sessions.drain(ctx, drainOrder(nil, relay.Drain), p)
 	requests.Wait()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -137,6 +138,28 @@ func testSessionDuringDrain(t *testing.T, driver string) {
 	<-done
 }
 
+// Who was accepted before the drain is answered, also where TLS has not been spoken yet.
+func TestDrainAnswersWhoWasAccepted(t *testing.T) {
+	t.Parallel()
+	storage := t.TempDir()
+	config := strings.Replace(oneRoute("ws://127.0.0.1:9", ""), `certificates: "off"`, "certificates: internal", 1)
+	g := startGateway(t, config+"tls: {storage: {file: "+storage+"}}\n")
+	conn, err := net.Dial("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the connection", func() bool { return g.waitlist.len() == 1 })
+	done := g.drain(drainConfig(0, time.Minute, 2*time.Minute))
+	waitFor(t, "the drain", g.draining.Load)
+	c := wstest.NewClient(t, tls.Client(conn, trusting(t, storage, "app.example.com")))
+	c.Send(handshakeOf(t, "/", 0).Bytes())
+	if resp := c.Response(); resp.Status != http.StatusServiceUnavailable || resp.Get("Retry-After") == "" {
+		t.Errorf("got %q %q, want 503 with Retry-After", resp.Line, resp.Fields)
+	}
+	c.Close()
+	<-done
+}
+
 // A request under way has the window to end.
 func TestDrainLetsRequestsEnd(t *testing.T) {
 	t.Parallel()
@@ -246,7 +269,7 @@ func TestNewLeavesNothingBehindAnError(t *testing.T) {
 		second.Address = row.second
 		cfg.Listeners = append(cfg.Listeners, second)
 		log, _ := newLog()
-		if s, err := New(cfg, log, "test"); err == nil {
+		if s, err := New(cfg, log, "test", nil); err == nil {
 			s.Close()
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), "\n\n") {

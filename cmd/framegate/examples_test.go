@@ -63,7 +63,7 @@ upstreams: {chat: {servers: ["ws://127.0.0.1:9000"]}}
 // unreachable are rules that the messages of one connection cannot reach: what many connections send together, and control frames.
 var unreachable = []string{"machines/client.bytes.per_route", "readers/client.frames.per_connection", "tenants/client.messages.per_claim.tenant"}
 
-// The tests of each example of policies pass, and every rule refuses in one of them. They run as a user runs them, in the example's folder.
+// The tests of each example of policies, for handshakes and messages, pass, and every rule refuses in one of them. They run as a user runs them, in the example's folder.
 func TestExamplePolicies(t *testing.T) {
 	t.Parallel()
 	binary := wstest.Build(t)
@@ -75,7 +75,7 @@ func TestExamplePolicies(t *testing.T) {
 		if !strings.Contains(readme, "| `"+name+"` |") {
 			t.Errorf("examples/README.md does not list %s", name)
 		}
-		if filepath.Dir(name) != "policies" {
+		if kind := filepath.Dir(name); kind != "policies" && kind != "messages" {
 			continue
 		}
 		t.Run(filepath.Base(name), func(t *testing.T) {

@@ -48,7 +48,7 @@ func serve(cfg *proxy.Config, log *slog.Logger, sink *proxy.LogSink, started fun
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	s, err := proxy.New(cfg, log, version())
+	s, err := proxy.New(cfg, log, version(), nil)
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}

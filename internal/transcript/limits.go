@@ -119,7 +119,7 @@ func (s *settings) shape(side, key, value string) error {
 	case "max_message":
 		shape.MaxMessage = n
 	case "max_ratio":
-		shape.MaxRatio = int(n)
+		shape.MaxRatio, shape.RatioFrom = int(n), 64<<10
 	case "max_fragments":
 		shape.MaxFragments = int(n)
 	default:

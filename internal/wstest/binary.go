@@ -56,7 +56,12 @@ type outputLog struct {
 // a free port, a storage directory of its own, and a drain of 100 ms.
 func Start(tb testing.TB, config string, args ...string) *Process {
 	tb.Helper()
-	dir := tb.TempDir()
+	return StartIn(tb, tb.TempDir(), config, args...)
+}
+
+// StartIn is Start with the configuration in a directory that holds files which it names.
+func StartIn(tb testing.TB, dir, config string, args ...string) *Process {
+	tb.Helper()
 	full, listeners, storage := completeConfig(tb, config, filepath.Join(dir, "storage"))
 	file := filepath.Join(dir, "gateway.yaml")
 	if err := os.WriteFile(file, []byte(full), 0o600); err != nil {

@@ -64,7 +64,7 @@ func randomScript(p transcript.Program) string {
 // nobody stalls: close_notify, which a session knows nothing of, then comes late.
 func FuzzDrivers(f *testing.F) {
 	random := rand.New(rand.NewPCG(9, 10))
-	for range 150 {
+	for range 75 {
 		b := make([]byte, 20+random.IntN(400))
 		for i := range b {
 			b[i] = byte(random.Uint32())

@@ -69,9 +69,8 @@ func (g *ledger) Ended(r relay.Result, stats [2]relay.Stats) {
 // A wiring says what connects a rig's session to its peers.
 type wiring struct {
 	name    string
-	network string           // unix or tcp
-	tls     uint16           // its version, or 0
-	cert    *tls.Certificate // of the server; each one its own where it is nil
+	network string // unix or tcp
+	tls     uint16 // its version, or 0
 }
 
 // wirings are all that a session must not be able to tell from each other. Of
@@ -376,15 +375,24 @@ func detach(t testing.TB, c net.Conn) int {
 	return fd
 }
 
+var (
+	certified sync.Once
+	served    tls.Certificate
+)
+
+// certificate is that of all servers.
+func certificate(t testing.TB) tls.Certificate {
+	t.Helper()
+	certified.Do(func() { served, _ = wstest.SelfSigned(t, "localhost") })
+	return served
+}
+
 // secure shakes hands with the gateway's end: as a client does, or an upstream.
 func (p *peer) secure(w wiring, end net.Conn) net.Conn {
 	p.t.Helper()
-	if w.cert == nil {
-		cert, _ := wstest.SelfSigned(p.t, "localhost")
-		w.cert = &cert
-	}
-	server := &tls.Config{Certificates: []tls.Certificate{*w.cert}, MinVersion: w.tls, MaxVersion: w.tls, DynamicRecordSizingDisabled: true}
+	server := &tls.Config{Certificates: []tls.Certificate{certificate(p.t)}, MinVersion: w.tls, MaxVersion: w.tls, DynamicRecordSizingDisabled: true}
 	client := &tls.Config{InsecureSkipVerify: true, MinVersion: w.tls, MaxVersion: w.tls, DynamicRecordSizingDisabled: true}
+	client.CurvePreferences = []tls.CurveID{tls.CurveP256} // the cheapest: there are thousands of handshakes
 	var gateway *tls.Conn
 	if p.side == relay.Client {
 		client.KeyLogWriter = &p.keys

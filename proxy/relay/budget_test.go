@@ -97,7 +97,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 		for _, m := range messages() {
 			s := relay.New(budgetLimits(), grant, epoch)
 			now := epoch
-			n := testing.AllocsPerRun(1000, func() {
+			n := testing.AllocsPerRun(200, func() {
 				now = now.Add(time.Microsecond)
 				m.pass(s, now)
 			})
@@ -141,7 +141,7 @@ func BenchmarkMessage(b *testing.B) {
 // TestMemoryWithRates measures what a session costs that has sent messages of
 // both sides through rates, in bytes of heap.
 func TestMemoryWithRates(t *testing.T) {
-	const n, most = 1000, 1900
+	const n, most = 300, 1900
 	l := budgetLimits()
 	l.PingInterval = 0
 	all := messages()

@@ -13,10 +13,6 @@ import (
 // 7692 §7.2.2), and an empty block that is the last one.
 const deflateTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// minInflated is the size in bytes up to which a message may inflate however
-// short it is on the wire.
-const minInflated = 64 << 10
-
 // An inflater reads one message after the other. It holds 40 KiB, and is
 // borrowed from a pool for one message.
 type inflater struct {
@@ -100,7 +96,7 @@ func (z *inflater) ended() *frame.Violation {
 func (s *Session) maxInflated(from Side, n int) uint64 {
 	limit := s.limits.From[from].MaxMessage
 	if ratio := s.limits.From[from].MaxRatio; ratio > 0 {
-		limit = min(limit, max(uint64(ratio)*uint64(n), minInflated))
+		limit = min(limit, max(uint64(ratio)*uint64(n), s.limits.From[from].RatioFrom))
 	}
 	return limit
 }

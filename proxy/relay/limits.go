@@ -47,7 +47,8 @@ type Limits struct {
 type Shape struct {
 	MaxFrame     uint64 // payload bytes
 	MaxMessage   uint64 // payload bytes over all fragments, on the wire and inflated
-	MaxRatio     int    // inflated bytes per byte on the wire, of messages over 64 KiB; 0 is no limit but MaxMessage
+	MaxRatio     int    // inflated bytes per byte on the wire; 0 is no limit but MaxMessage
+	RatioFrom    uint64 // inflated bytes up to which MaxRatio is of no concern
 	MaxFragments int    // frames of one message, empty ones included
 	NoText       bool
 	NoBinary     bool
@@ -57,7 +58,7 @@ type Shape struct {
 // Defaults returns the limits of a route that sets none. Random is left to the
 // caller.
 func Defaults() Limits {
-	shape := Shape{MaxFrame: 1 << 20, MaxMessage: 1 << 20, MaxFragments: 1024}
+	shape := Shape{MaxFrame: 1 << 20, MaxMessage: 1 << 20, MaxFragments: 1024, MaxRatio: 100, RatioFrom: 1 << 20}
 	return Limits{
 		From:            [2]Shape{shape, shape},
 		PingInterval:    20 * time.Second,

@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,7 +17,8 @@ type Message struct {
 	From   string              `yaml:"from" enum:"client,upstream" default:"client" doc:"Who sends it."`
 	Text   *string             `yaml:"text" doc:"A text message."`
 	Binary *string             `yaml:"binary" doc:"A binary message, its bytes given as text."`
-	Size   strictyaml.Size     `yaml:"size" doc:"Instead of text or binary: a text message of so many bytes."`
+	Hex    *string             `yaml:"hex" doc:"A binary message, its bytes in hexadecimal; spaces may stand between them."`
+	Size   strictyaml.Size     `yaml:"size" doc:"What is given is filled with the letter x to so many bytes; alone it is a text message."`
 	After  strictyaml.Duration `yaml:"after" default:"0s" min:"0" doc:"Time since the message before."`
 	Times  int                 `yaml:"times" default:"1" min:"1" max:"100000" doc:"How often it is sent; what is expected is expected of the last one, and of the others that they pass."`
 	Every  strictyaml.Duration `yaml:"every" default:"0s" min:"0" doc:"Time from one of these messages to the next."`
@@ -34,13 +36,18 @@ type MessageExpect struct {
 // check reports what cannot be a message.
 func (m *Message) check(report proxy.Report) {
 	given := 0
-	for _, there := range []bool{m.Text != nil, m.Binary != nil, m.Size > 0} {
+	for _, there := range []bool{m.Text != nil, m.Binary != nil, m.Hex != nil} {
 		if there {
 			given++
 		}
 	}
-	if given != 1 {
-		report("", "a message has one of text, binary and size")
+	if given > 1 || given == 0 && m.Size == 0 {
+		report("", "a message has one of text, binary and hex, or a size")
+	}
+	if m.Hex != nil {
+		if _, err := hex.DecodeString(strings.ReplaceAll(*m.Hex, " ", "")); err != nil {
+			report("hex", "%q is not hexadecimal, want two digits for each byte, such as 82 1c", *m.Hex)
+		}
 	}
 }
 
@@ -48,11 +55,15 @@ func (m *Message) check(report proxy.Report) {
 func (m *Message) payload() (payload []byte, text bool) {
 	switch {
 	case m.Text != nil:
-		return []byte(*m.Text), true
+		payload, text = []byte(*m.Text), true
 	case m.Binary != nil:
-		return []byte(*m.Binary), false
+		payload = []byte(*m.Binary)
+	case m.Hex != nil:
+		payload, _ = hex.DecodeString(strings.ReplaceAll(*m.Hex, " ", "")) // check has seen that it can be read
+	default:
+		text = true
 	}
-	return []byte(strings.Repeat("x", int(m.Size))), true
+	return append(payload, strings.Repeat("x", max(0, int(m.Size)-len(payload)))...), text
 }
 
 // play sends the messages of a test and returns what is not as expected, and

@@ -48,7 +48,10 @@ func TestMessagesPlay(t *testing.T) {
 		"a pace that the rate allows": `{text: '{"type":"a"}', times: 50, every: 1s, expect: {action: pass}}`,
 		"an operation":                `{text: '{"type":"admin"}', expect: {action: reply, rule: chat/client.operations}}`,
 		"no JSON":                     `{text: '{', expect: {action: close, rule: chat/client.json, code: 1008}}`,
+		"bytes":                       `{hex: "82 1C 00", expect: {action: close, code: 1003}}`,
 		"too large":                   `{size: 1025B, expect: {action: close, code: 1009}}`,
+		"filled to be too large":      `{text: '{"type":"a"}', size: 1025B, expect: {action: close, code: 1009}}`,
+		"filled to be no JSON":        `{text: '{"type":"a"}', size: 13B, expect: {action: close, rule: chat/client.json}}`,
 		"a type":                      `{binary: x, expect: {action: close, code: 1003}}`,
 		"after the end": `{binary: x, expect: {action: close}}
 {text: '{"type":"a"}', expect: {action: close}}`,
@@ -85,13 +88,13 @@ func TestMessagesMistakes(t *testing.T) {
 	t.Parallel()
 	file := write(t, messageGateway, `tests:
   - {name: a, request: {url: "wss://chat.example.com/"}, expect: {decision: refuse}, messages: [{text: x, expect: {action: pass}}]}
-  - {name: b, request: {url: "wss://chat.example.com/"}, expect: {decision: admit}, messages: [{expect: {action: pass}}, {text: x, size: 1B, expect: {action: vanish}}]}
+  - {name: b, request: {url: "wss://chat.example.com/"}, expect: {decision: admit}, messages: [{expect: {action: pass}}, {text: x, binary: x, expect: {action: vanish}}, {hex: "821", expect: {action: pass}}]}
 `)
 	_, err := Run(t.Context(), []string{file}, noEnvironment, now)
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"tests[0].messages: only a handshake that is admitted", "tests[1].messages[0]: a message has one of", "tests[1].messages[1]: a message has one of", "tests[1].messages[1].expect.action: "} {
+	for _, want := range []string{"tests[0].messages: only a handshake that is admitted", "tests[1].messages[0]: a message has one of", "tests[1].messages[1]: a message has one of", "tests[1].messages[1].expect.action: ", `tests[1].messages[2].hex: "821" is not hexadecimal`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v\nwant %s", err, want)
 		}

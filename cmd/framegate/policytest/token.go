@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"cmp"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -56,20 +57,32 @@ func (k *keyring) Keys(c jwt.IssuerConfig) (jwt.Keys, error) {
 		}
 		return jwt.ParseSecret(secret.([]byte))
 	}
-	var set jose.JSONWebKeySet
-	for _, alg := range c.Allowed() {
-		private, err := k.key(c.Issuer, alg)
-		if err != nil {
-			return nil, err
-		}
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: private.(crypto.Signer).Public(), KeyID: alg, Algorithm: alg, Use: "sig"})
+	return issuerKeys{k, c}, nil
+}
+
+// issuerKeys are the keys of one issuer. An algorithm is its key's name, so that a key is made when a token names it: to make those of
+// RSA takes long.
+type issuerKeys struct {
+	ring   *keyring
+	issuer jwt.IssuerConfig
+}
+
+// Keys returns the set of the key of that name, and of the first algorithm's where there is none.
+func (k issuerKeys) Keys(_ context.Context, kid string) (*jwt.KeySet, error) {
+	alg := k.issuer.Allowed()[0]
+	if slices.Contains(k.issuer.Allowed(), kid) {
+		alg = kid
 	}
-	data, err := json.Marshal(set)
+	private, err := k.ring.key(k.issuer.Issuer, alg)
 	if err != nil {
 		return nil, err
 	}
-	keys, faults := jwt.ParseKeySet(data)
-	return keys, errors.Join(faults...)
+	data, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.(crypto.Signer).Public(), KeyID: alg, Algorithm: alg, Use: "sig"}}})
+	if err != nil {
+		return nil, err
+	}
+	set, faults := jwt.ParseKeySet(data)
+	return set, errors.Join(faults...)
 }
 
 // symmetric stands for all algorithms that go with a secret.
