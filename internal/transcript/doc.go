@@ -32,7 +32,8 @@
 // A FRAME is an opcode (text, binary, cont, close, ping, pong, op=3), for close
 // perhaps a code, and any of: "payload" and size=N (N bytes of filler), in
 // order; nofin; rsv1, rsv2, rsv3; key=HEX, masked, unmasked (a client's frames
-// have the key 01020304, an upstream's none); len16, len64 (a length form that
+// have the key 01020304, an upstream's none); zeros=N (what N zeros compress
+// to); split=N (the message in N fragments); len16, len64 (a length form that
 // need not be minimal), len=N (a declared length that is not that of the
 // payload); cut=N (only the first N bytes of the frame). Or it is
 //

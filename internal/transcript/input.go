@@ -74,6 +74,11 @@ func (s *sender) item(all []string) ([]byte, error) {
 			return nil, err
 		}
 		b = f.Append(nil)
+		if n := slices.IndexFunc(all, func(w string) bool { return strings.HasPrefix(w, "split=") }); n >= 0 {
+			if b, err = f.split(strings.TrimPrefix(all[n], "split=")); err != nil {
+				return nil, err
+			}
+		}
 	}
 	s.rest = nil
 	if n := slices.IndexFunc(all, func(w string) bool { return strings.HasPrefix(w, "cut=") }); n >= 0 {
@@ -118,7 +123,11 @@ func (s *sender) frame(all []string) (*Frame, error) {
 			var n int
 			n, err = strconv.Atoi(value)
 			f.Payload = append(f.Payload, Filler(n)...)
-		case "cut":
+		case "zeros":
+			var n int
+			n, err = strconv.Atoi(value)
+			f.Payload = append(f.Payload, Deflated(make([]byte, n))...)
+		case "cut", "split":
 		default:
 			err = f.text(w)
 		}
@@ -136,6 +145,23 @@ func (s *sender) frame(all []string) (*Frame, error) {
 		f.Key = [4]byte{}
 	}
 	return f, nil
+}
+
+// split returns the frame's message in fragments.
+func (f *Frame) split(fragments string) (p []byte, err error) {
+	n, err := strconv.Atoi(fragments)
+	if err != nil || n < 2 || !f.Fin {
+		return nil, fmt.Errorf("split=%s: want at least 2 fragments, of a whole message", fragments)
+	}
+	part := *f
+	for i := range n {
+		part.Payload = f.Payload[len(f.Payload)*i/n : len(f.Payload)*(i+1)/n]
+		part.Length, part.Fin = uint64(len(part.Payload)), i == n-1
+		part.Form = minimal(part.Length)
+		p = part.Append(p)
+		part.Op, part.RSV = 0, 0
+	}
+	return p, nil
 }
 
 // text appends a quoted payload, or the code of a Close.
