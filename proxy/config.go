@@ -28,6 +28,7 @@ type Config struct {
 	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
 	Driver      string                     `yaml:"driver" enum:"auto,goroutines" default:"auto" doc:"What moves the bytes of sessions: the reactor where the system has one, or two goroutines for each session."`
 	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
+	Upgrade     UpgradeConfig              `yaml:"upgrade" doc:"How another process takes the gateway's place on SIGUSR2."`
 
 	dir        string            // of the file, from which the paths in policies go out
 	policyDirs map[string]string // of the files of those policies that have their own
@@ -115,6 +116,12 @@ type DrainConfig struct {
 	Window   strictyaml.Duration `yaml:"window" default:"30s" min:"0" doc:"Over which the closes of the live connections are spread."`
 	Rate     ratelimit.Rate      `yaml:"rate" default:"1000/s" doc:"Most closes in a time, for which the window grows if need be, up to shortly before the hard stop. Of one route or server alike."`
 	HardStop strictyaml.Duration `yaml:"hard_stop" default:"60s" doc:"After which the process ends whatever is left."`
+}
+
+// UpgradeConfig says how the gateway hands over to another process.
+type UpgradeConfig struct {
+	Timeout  strictyaml.Duration `yaml:"timeout" default:"30s" doc:"How long the new process may take until it could accept connections. One that takes longer is ended, and nothing changes."`
+	Deadline strictyaml.Duration `yaml:"deadline" default:"12h" doc:"After which the old process drains the connections that it still has."`
 }
 
 // CloseCode is what the sides are told where a route overrides the table of

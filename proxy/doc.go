@@ -43,7 +43,9 @@
 //	jwks.Source.run       one per key set URL        jwks.Cache.Close
 //	net/http's client     two per kept connection to a forward_auth service; policy.Set.Close ends these, nothing waits for it
 //	demo's application    framegate demo             runDemo
-//	the second signal     while draining             ends with the process
+//	process.endLoop       when the gateway ends      process.run
+//	process.retireLoop    after an upgrade           process.run, process.endLoop
+//	heir.listenLoop       after SIGUSR2              heir.leave
 //
 // # Where this differs from the design
 //

@@ -60,13 +60,34 @@ func (s *LogSink) writeLoop() {
 		s.mu.Lock()
 		batch, s.pending = s.pending, batch[:0]
 		s.mu.Unlock()
-		if n, err := s.w.Write(batch); err != nil {
-			s.lost(batch[n:])
+		for rest := batch; len(rest) > 0; {
+			piece := rest[:wholeLines(rest)]
+			rest = rest[len(piece):]
+			if n, err := s.w.Write(piece); err != nil {
+				s.lost(piece[n:])
+			}
 		}
 		if cap(batch) > keptBatch {
 			batch = nil
 		}
 	}
+}
+
+// wholeLines is how much of p is written at once: whole lines, as many as a pipe
+// takes undivided, but one at least. Two processes, of which one takes the
+// other's place, may write to it at the same time.
+func wholeLines(p []byte) int {
+	const undivided = 4096 // PIPE_BUF of Linux
+	if len(p) <= undivided {
+		return len(p)
+	}
+	if n := bytes.LastIndexByte(p[:undivided], '\n'); n >= 0 {
+		return n + 1
+	}
+	if n := bytes.IndexByte(p, '\n'); n >= 0 {
+		return n + 1
+	}
+	return len(p)
 }
 
 // lost counts the lines that could not be written.

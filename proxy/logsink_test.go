@@ -150,3 +150,25 @@ func TestLogSinkFails(t *testing.T) {
 		}
 	})
 }
+
+// Lines that two processes write to one pipe must not stand within each other.
+func TestLogSinkWritesWholeLines(t *testing.T) {
+	t.Parallel()
+	line := func(n int) string { return strings.Repeat("x", n-1) + "\n" }
+	for _, row := range []struct {
+		text string
+		want int
+	}{
+		{"", 0},
+		{line(10), 10},
+		{line(4096), 4096},
+		{line(4000) + line(97), 4000},
+		{line(4000) + line(96) + line(10), 4096},
+		{line(5000) + line(10), 5000},
+		{strings.Repeat("x", 5000), 5000},
+	} {
+		if got := wholeLines([]byte(row.text)); got != row.want {
+			t.Errorf("of %d bytes %d are written at once, want %d", len(row.text), got, row.want)
+		}
+	}
+}

@@ -70,7 +70,8 @@ func runDemo(out io.Writer, address, storage string) error {
 	cfg.TLS.Storage.File = storage
 	sink := proxy.NewLogSink(out)
 	defer sink.Close()
-	err = serve(cfg, slog.New(demoHandler{sink}), sink, func(s *proxy.Server) { introduce(sink, s.Addrs()[0]) })
+	p := &process{cfg: cfg, log: slog.New(demoHandler{sink}), sink: sink, started: func(s *proxy.Server) { introduce(sink, s.Addrs()[0]) }}
+	err = p.run()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -34,12 +34,14 @@ func proxyCommand() *cobra.Command {
 			cfg.TLS.Storage.File = storage
 			sink := proxy.NewLogSink(os.Stderr)
 			defer sink.Close()
-			return failed(serve(cfg, proxy.NewLogger(cfg.Log, sink), sink, func(s *proxy.Server) {
+			p := &process{cfg: cfg, log: proxy.NewLogger(cfg.Log, sink), sink: sink}
+			p.started = func(s *proxy.Server) {
 				_, port, _ := net.SplitHostPort(s.Addrs()[0].String())
 				for _, host := range hosts {
 					fmt.Fprintf(cmd.OutOrStdout(), "https://%s -> %s\n", net.JoinHostPort(host, port), server)
 				}
-			}))
+			}
+			return failed(p.run())
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the upstream, such as localhost:3000, wss://app.internal or unix:///run/app.sock")

@@ -56,18 +56,36 @@ type outputLog struct {
 // a free port, a storage directory of its own, and a drain of 100 ms.
 func Start(tb testing.TB, config string, args ...string) *Process {
 	tb.Helper()
-	return StartIn(tb, tb.TempDir(), config, args...)
+	return Launch{}.Start(tb, config, args...)
 }
 
 // StartIn is Start with the configuration in a directory that holds files which it names.
 func StartIn(tb testing.TB, dir, config string, args ...string) *Process {
 	tb.Helper()
+	return Launch{Dir: dir}.Start(tb, config, args...)
+}
+
+// Launch is how a framegate is started where that matters.
+type Launch struct {
+	Program []string   // and what stands before its arguments; nil: what Build makes
+	Env     []string   // beside that of the test
+	Files   []*os.File // that it inherits, from descriptor 3 on; closed here once it has them
+	Dir     string     // of the configuration; empty: one of this test
+}
+
+// Start is the function Start.
+func (l Launch) Start(tb testing.TB, config string, args ...string) *Process {
+	tb.Helper()
+	dir := l.Dir
+	if dir == "" {
+		dir = tb.TempDir()
+	}
 	full, listeners, storage := completeConfig(tb, config, filepath.Join(dir, "storage"))
 	file := filepath.Join(dir, "gateway.yaml")
 	if err := os.WriteFile(file, []byte(full), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	p := StartCommand(tb, append([]string{"run", "--config", file}, args...)...)
+	p := l.Command(tb, append([]string{"run", "--config", file}, args...)...)
 	p.Storage = storage
 	p.awaitListeners(listeners)
 	return p
@@ -76,12 +94,23 @@ func StartIn(tb testing.TB, dir, config string, args ...string) *Process {
 // StartCommand runs `framegate args...` for any subcommand and returns at once; use WaitLog to learn when it is ready.
 func StartCommand(tb testing.TB, args ...string) *Process {
 	tb.Helper()
+	return Launch{}.Command(tb, args...)
+}
+
+// Command is StartCommand.
+func (l Launch) Command(tb testing.TB, args ...string) *Process {
+	tb.Helper()
+	if l.Program == nil {
+		l.Program = []string{Build(tb)}
+	}
 	p := &Process{tb: tb, done: make(chan struct{})}
 	p.stdout.changed, p.stderr.changed = make(chan struct{}), make(chan struct{})
-	p.cmd = exec.Command(Build(tb), args...)
+	p.cmd = exec.Command(l.Program[0], append(l.Program[1:], args...)...)
+	p.cmd.ExtraFiles = l.Files
 	p.cmd.Dir = tb.TempDir()
 	// The race detector waits a second at each exit, by default, for reports that are under way.
 	p.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+tb.TempDir(), "GORACE=atexit_sleep_ms=50 "+os.Getenv("GORACE"))
+	p.cmd.Env = append(p.cmd.Env, l.Env...)
 	dieWithParent(p.cmd)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -93,6 +122,9 @@ func StartCommand(tb testing.TB, args ...string) *Process {
 	}
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("starting framegate: %v", err)
+	}
+	for _, f := range l.Files {
+		f.Close()
 	}
 	go p.collect(stdout, stderr)
 	tb.Cleanup(p.cleanup)
