@@ -120,7 +120,7 @@ func withoutPath(err error) error {
 // each rule says; a refusal is logged by whoever answers.
 func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
 	h := hopOf(r)
-	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, clientOf(r).listener.address
+	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, peerOf(r).listener.address
 	_, q.HasCookie = q.Header["Cookie"]
 	a := rt.policy.Admit(r.Context(), q)
 	for i := range a.Decisions {

@@ -108,7 +108,15 @@ func compileListeners(all []ListenerConfig, report Report) {
 		}
 		seen[c.Address] = i
 		compileNetworks(c.TrustedProxies, "trusted_proxies", at)
+		compileProtocols(c, at)
 		c.TLS.Validate(prefixed("tls", at))
+	}
+}
+
+// compileProtocols wants HTTP/1.1 without TLS, where nothing tells a client of other versions.
+func compileProtocols(c ListenerConfig, report Report) {
+	if c.TLS.Certificates == "off" && !slices.Equal(c.Protocols, []string{"h1"}) && len(c.Protocols) > 0 {
+		report("protocols", "a listener without TLS speaks h1 alone")
 	}
 }
 

@@ -2,11 +2,12 @@
 //
 // # The journey of a handshake
 //
-//	listen.go    a connection is accepted and counted; TLS, with a deadline
+//	listen.go    a connection is accepted and counted; TLS, with a deadline, in which the version of HTTP is agreed
 //	headconn.go  the raw head of each request is held to strict rules, and timed, before net/http may parse it
 //	serve.go     the request takes the configuration's snapshot, once; handshakes part from plain requests
 //	upgrade.go   1 parse the offer, 2 find the route, 3 ask the policy, 4 dial a fresh upstream connection,
 //	             5 send a request made anew, 6 verify the 101; until here everything is answered as HTTP
+//	             (listen_http2.go does the same for the frames of HTTP/2)
 //	session.go   7 take the connection from net/http, 8 answer 101, 9 feed what both readers hold, 10 relay
 //
 // No byte of the client reaches the upstream before its 101 is verified, and
@@ -23,10 +24,11 @@
 // Every goroutine has an owner that waits for it:
 //
 //	listener.acceptLoop   one per listener           listener.finish
-//	listener.httpLoop     one per listener           listener.finish
+//	listener.httpLoop     two per listener, one for each version of HTTP   listener.finish
 //	listener.admit        one per TLS handshake      listener.finish
 //	listener.finish       one per listener           Server.Drain, in which all of them close; Server.Close, of those that a reload has closed
 //	net/http's own        one per HTTP connection    listener.wait; sessions run in it: sessions.wait
+//	net/http's, of HTTP/2 two per connection, one per stream, in which its session runs: as above
 //	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close

@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"container/list"
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,15 +29,12 @@ const (
 // ever taken for a request.
 type headConn struct {
 	net.Conn
-	raw      net.Conn // below TLS
-	client   netip.AddrPort
-	listener *listener
-	tls      string // server name that the client asked for; empty without TLS
-	secure   bool
+	peer
+	seat                                             // in the waitlist while nothing is served on it
+	raw      net.Conn                                // below TLS
 	refuse   func(c *headConn, r *handshake.Refusal) // counts and logs
 	free     func()                                  // gives its place at the listener back
-	waitlist *waitlist                               // in which it is while nothing is served on it
-	place    *list.Element                           // there; of the lock of waitlist
+	waitlist *waitlist
 
 	// Of the reading goroutine. net/http reads from one at a time.
 	buf     *headBuffer // what was read and not passed on

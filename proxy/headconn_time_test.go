@@ -158,7 +158,7 @@ func TestHeadConnBorrowsItsBuffer(t *testing.T) {
 		conns, release := make(chan *headConn, 1), make(chan struct{})
 		pipes := newPipes()
 		newFront(t, pipes, func(_ http.ResponseWriter, r *http.Request) {
-			conns <- clientOf(r)
+			conns <- headConnOf(r)
 			<-release
 		})
 		client := pipes.dial()

@@ -27,7 +27,7 @@ type hopKey struct{}
 // withHop notes on a request what trusted proxies say of its client. Of anybody
 // else X-Forwarded-* is worth nothing.
 func withHop(st *site, r *http.Request) *http.Request {
-	c := clientOf(r)
+	c := peerOf(r)
 	d := st.doors[c.listener]
 	if d == nil || !trusts(d.trusted, c.client.Addr()) {
 		return r
@@ -40,14 +40,14 @@ func hopOf(r *http.Request) hop {
 	if h, ok := r.Context().Value(hopKey{}).(hop); ok {
 		return h
 	}
-	c := clientOf(r)
+	c := peerOf(r)
 	return hop{client: c.client, secure: c.secure}
 }
 
 // behind reads what a trusted peer says, from the right: each trusted proxy
 // vouches for the address before its own. Where one says something that is no
 // address, it is itself the client.
-func (c *headConn) behind(trusted []netip.Prefix, h http.Header) hop {
+func (c *peer) behind(trusted []netip.Prefix, h http.Header) hop {
 	told := hop{client: c.client, secure: c.secure}
 	list := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
 	for n := range min(len(list), maxHops) {
@@ -98,7 +98,7 @@ func forwarded(r *http.Request) handshake.Forwarded {
 	if port != "" {
 		host += ":" + port
 	}
-	return handshake.Forwarded{For: strings.Join(append(h.via, clientOf(r).client.Addr().String()), ", "), Proto: proto, Host: host}
+	return handshake.Forwarded{For: strings.Join(append(h.via, peerOf(r).client.Addr().String()), ", "), Proto: proto, Host: host}
 }
 
 // compileNetworks reads networks in CIDR notation, or single addresses.

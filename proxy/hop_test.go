@@ -12,14 +12,14 @@ import (
 )
 
 // requestFrom is a request that came from an address to a listener with the given proxies.
-func requestFrom(peer string, trusted []string, fields ...string) *http.Request {
+func requestFrom(from string, trusted []string, fields ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "http://app.example.com/", nil)
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
 		r.Header.Add(name, value)
 	}
 	l := new(listener)
-	c := &headConn{client: netip.MustParseAddrPort(peer), listener: l}
+	c := &peer{client: netip.MustParseAddrPort(from), listener: l}
 	st := &site{doors: map[*listener]*door{l: {trusted: compileNetworks(trusted, "", ignore)}}}
 	return withHop(st, r.WithContext(context.WithValue(r.Context(), connKey{}, c)))
 }

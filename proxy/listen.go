@@ -32,8 +32,10 @@ type listener struct {
 	address string // as the configuration has it
 	ln      net.Listener
 	count   *ratelimit.Count
-	http    *http.Server
-	conns   chan net.Conn // to net/http
+	http    *http.Server  // of HTTP/1.1
+	conns   chan net.Conn // to it
+	http2   *http.Server
+	conns2  chan net.Conn // to it
 	open    context.Context
 	shut    context.CancelFunc // ends acceptLoop
 	ctx     context.Context
@@ -53,47 +55,46 @@ func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
 	l := &listener{server: s, address: cfg.Address, ln: ln, count: ratelimit.NewCount(int64(cfg.MaxConnections)), conns: make(chan net.Conn)}
 	l.open, l.shut = context.WithCancel(context.Background())
 	l.ctx, l.stop = context.WithCancel(context.Background())
-	l.http = &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
+	l.http = l.newServer()
+	l.http.ConnState = func(c net.Conn, state http.ConnState) {
+		l.counts(state)
+		if state == http.StateIdle {
+			c.(*headConn).idle()
+		}
+	}
+	l.http2, l.conns2 = l.newServer2(), make(chan net.Conn)
+	return l, nil
+}
+
+// newServer makes a server of net/http with what all versions of HTTP have in
+// common.
+func (l *listener) newServer() *http.Server {
+	return &http.Server{
+		Handler:           http.HandlerFunc(l.server.serve),
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    handshake.MaxHead,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(l.server.log.Handler(), slog.LevelDebug),
 		// OPTIONS * is for the routes too: none has that path.
 		DisableGeneralOptionsHandler: true,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},
-		ConnState: func(c net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				l.served.Add(1)
-			case http.StateIdle:
-				c.(*headConn).idle()
-			case http.StateHijacked, http.StateClosed:
-				l.served.Add(-1)
-			}
-		},
 	}
-	return l, nil
 }
-
-type connKey struct{}
-
-// clientOf returns the connection that a request came on.
-func clientOf(r *http.Request) *headConn { return r.Context().Value(connKey{}).(*headConn) }
 
 // door is what holds now for a connection that comes.
 func (l *listener) door() *door { return l.server.site.Load().doors[l] }
 
 func (l *listener) start() {
 	l.accepting.Go(l.acceptLoop)
-	l.serving.Go(l.httpLoop)
+	l.serving.Go(func() { l.httpLoop(l.http, l.conns) })
+	l.serving.Go(func() { l.httpLoop(l.http2, l.conns2) })
 }
 
 // httpLoop runs net/http until finish.
-func (l *listener) httpLoop() {
-	err := l.http.Serve(handOver{l})
+func (l *listener) httpLoop(server *http.Server, conns chan net.Conn) {
+	err := server.Serve(handOver{l, conns})
 	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		l.server.log.Error("listener failed", "address", l.ln.Addr().String(), "error", err.Error())
 	}
@@ -146,7 +147,7 @@ func (l *listener) place() (free func(), ok bool) {
 // overflow refuses a connection over max_connections without spending more on
 // it than one write.
 func (l *listener) overflow(c net.Conn) {
-	r := &handshake.Refusal{Status: 503, Reason: "too many connections", Header: [][2]string{{"Retry-After", "5"}}}
+	r := tooMany().Refusal
 	l.server.refusedEarly(addrPort(c.RemoteAddr()), r, resultLimit)
 	if d := l.door(); d != nil && d.tls == nil {
 		c.SetWriteDeadline(time.Now().Add(time.Second))
@@ -163,8 +164,8 @@ func (l *listener) admit(c net.Conn, free func()) {
 		free()
 		return
 	}
-	hc := &headConn{Conn: c, listener: l, client: addrPort(c.RemoteAddr()), refuse: l.server.refusedHead, free: free}
-	hc.raw, hc.waitlist = c, &l.server.waitlist
+	hc := &headConn{Conn: c, raw: c, refuse: l.server.refusedHead, free: free, waitlist: &l.server.waitlist}
+	hc.peer = peer{listener: l, client: addrPort(c.RemoteAddr()), local: addrPort(c.LocalAddr())}
 	hc.waitlist.join(hc)
 	if d.tls != nil {
 		tc := tls.Server(c, d.tls)
@@ -176,12 +177,22 @@ func (l *listener) admit(c net.Conn, free func()) {
 			hc.Close()
 			return
 		}
-		hc.Conn, hc.secure, hc.tls = tc, true, tc.ConnectionState().ServerName
+		state := tc.ConnectionState()
+		hc.Conn, hc.secure, hc.tls = tc, true, state.ServerName
+		if state.NegotiatedProtocol == alpnHTTP2 {
+			l.handOver(newH2Conn(hc, l.server.http2Ended), l.conns2)
+			return
+		}
 	}
+	l.handOver(hc, l.conns)
+}
+
+// handOver gives a connection to net/http.
+func (l *listener) handOver(c net.Conn, to chan net.Conn) {
 	select {
-	case l.conns <- hc:
+	case to <- c:
 	case <-l.ctx.Done():
-		hc.Close()
+		c.Close()
 	}
 }
 
@@ -192,17 +203,33 @@ func (l *listener) close() {
 }
 
 // finish follows close: it returns once every connection that was accepted has
-// had its answer, or ctx ends, which is an error. Sessions are not the
-// listener's any more and go on.
+// had its answer, or ctx ends, which is an error. Sessions on connections of
+// their own are not the listener's any more and go on; those on streams of
+// HTTP/2 are waited for.
 func (l *listener) finish(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.stop)()
 	l.accepting.Wait()
 	l.stop()
 	l.serving.Wait()
-	// http.Server.Shutdown drops a request that it reads afterwards. This has each
-	// connection end with its next answer; what is idle ends now.
+	var http2 error
+	var shutdown sync.WaitGroup
+	shutdown.Go(func() { http2 = l.http2.Shutdown(ctx) }) // GOAWAY, and new streams are refused
+	// On HTTP/1.1 Shutdown would drop a request that it reads afterwards. This has
+	// each connection end with its next answer; what is idle ends now.
 	l.http.SetKeepAlivesEnabled(false)
-	return l.quiet(ctx)
+	err := l.quiet(ctx)
+	shutdown.Wait()
+	return errors.Join(err, http2)
+}
+
+// counts keeps the number of connections that net/http has.
+func (l *listener) counts(state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		l.served.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		l.served.Add(-1)
+	}
 }
 
 // quiet returns once net/http has no connection any more, or ctx ends.
@@ -222,15 +249,19 @@ func (l *listener) quiet(ctx context.Context) error {
 func (l *listener) wait(ctx context.Context) {
 	l.finish(ctx)
 	l.http.Close()
+	l.http2.Close()
 	l.quiet(context.Background())
 }
 
 // A handOver is the net.Listener from which net/http takes connections.
-type handOver struct{ l *listener }
+type handOver struct {
+	l     *listener
+	conns chan net.Conn
+}
 
 func (h handOver) Accept() (net.Conn, error) {
 	select {
-	case c := <-h.l.conns:
+	case c := <-h.conns:
 		return c, nil
 	case <-h.l.ctx.Done():
 		return nil, net.ErrClosed

@@ -15,18 +15,20 @@ import (
 // when the configuration is loaded, so that a rate over a series that has not
 // happened yet is 0 and not missing.
 type metrics struct {
-	registry   *prometheus.Registry
-	handshakes *prometheus.CounterVec // route, result
-	live       *prometheus.GaugeVec   // route
-	frames     *prometheus.CounterVec // route, from
-	messages   *prometheus.CounterVec
-	bytes      *prometheus.CounterVec
-	hits       *prometheus.CounterVec // route, from, policy, rule, outcome
-	requests   *prometheus.CounterVec // route, result
-	closes     *prometheus.CounterVec // code, side, cause
-	decisions  *prometheus.CounterVec // route, policy, rule, outcome
-	tlsErrors  prometheus.Counter
-	panics     prometheus.Counter
+	registry    *prometheus.Registry
+	handshakes  *prometheus.CounterVec // route, result
+	live        *prometheus.GaugeVec   // route
+	frames      *prometheus.CounterVec // route, from
+	messages    *prometheus.CounterVec
+	bytes       *prometheus.CounterVec
+	hits        *prometheus.CounterVec // route, from, policy, rule, outcome
+	requests    *prometheus.CounterVec // route, result
+	closes      *prometheus.CounterVec // code, side, cause
+	decisions   *prometheus.CounterVec // route, policy, rule, outcome
+	http2Ended  *prometheus.CounterVec // reason
+	http2Errors *prometheus.CounterVec // kind
+	tlsErrors   prometheus.Counter
+	panics      prometheus.Counter
 }
 
 // noRoute labels what was refused before a route was found.
@@ -37,23 +39,27 @@ func newMetrics(version string) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framegate_" + name, Help: help}, labels)
 	}
 	m := &metrics{
-		registry:   prometheus.NewRegistry(),
-		handshakes: counter("handshakes_total", "WebSocket handshakes by result.", "route", "result"),
-		requests:   counter("requests_total", "Plain HTTP requests by result.", "route", "result"),
-		frames:     counter("frames_total", "Frames relayed whole, by the side that sent them.", "route", "from"),
-		messages:   counter("messages_total", "Messages relayed whole, by the side that sent them.", "route", "from"),
-		bytes:      counter("payload_bytes_total", "Payload bytes of the frames relayed whole, by the side that sent them.", "route", "from"),
-		decisions:  counter("decisions_total", "What the rules of policies said of requests.", "route", "policy", "rule", "outcome"),
-		hits:       counter("message_rules_total", "Messages and frames that a rule about them refused or, in shadow, would have refused, by the side that sent them.", "route", "from", "policy", "rule", "outcome"),
-		closes:     counter("closes_total", "Ended sessions by close code, the side that closed or is at fault, and cause.", "code", "side", "cause"),
-		live:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "framegate_connections", Help: "Live WebSocket connections."}, []string{"route"}),
-		tlsErrors:  prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
-		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_panics_total", Help: "Faults of the gateway that ended one session."}),
+		registry:    prometheus.NewRegistry(),
+		handshakes:  counter("handshakes_total", "WebSocket handshakes by result.", "route", "result"),
+		requests:    counter("requests_total", "Plain HTTP requests by result.", "route", "result"),
+		frames:      counter("frames_total", "Frames relayed whole, by the side that sent them.", "route", "from"),
+		messages:    counter("messages_total", "Messages relayed whole, by the side that sent them.", "route", "from"),
+		bytes:       counter("payload_bytes_total", "Payload bytes of the frames relayed whole, by the side that sent them.", "route", "from"),
+		decisions:   counter("decisions_total", "What the rules of policies said of requests.", "route", "policy", "rule", "outcome"),
+		hits:        counter("message_rules_total", "Messages and frames that a rule about them refused or, in shadow, would have refused, by the side that sent them.", "route", "from", "policy", "rule", "outcome"),
+		closes:      counter("closes_total", "Ended sessions by close code, the side that closed or is at fault, and cause.", "code", "side", "cause"),
+		live:        prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "framegate_connections", Help: "Live WebSocket connections."}, []string{"route"}),
+		http2Ended:  counter("http2_ended_total", "Connections of HTTP/2 that the gateway ended: flood, for frames that move nothing, or slow.", "reason"),
+		http2Errors: counter("http2_errors_total", "Errors of HTTP/2 connections and streams, by net/http's names.", "kind"),
+		tlsErrors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
+		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_panics_total", Help: "Faults of the gateway that ended one session."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.tlsErrors, m.panics, build,
+	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.panics, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.http2Ended.WithLabelValues(h2Flood)
+	m.http2Ended.WithLabelValues(h2Slow)
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(noRoute, result)
 		m.requests.WithLabelValues(noRoute, result)
@@ -135,6 +141,8 @@ func (m *metrics) route(rt *route) *routeMeters {
 		}
 		rt.rules[from].prepare(m, name, from, rt.limits.From[from].Rates)
 	}
+	m.http2Ended.WithLabelValues(h2Flood)
+	m.http2Ended.WithLabelValues(h2Slow)
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(name, result)
 		m.requests.WithLabelValues(name, result)

@@ -142,7 +142,7 @@ func beforeAnswer(resp *http.Response) error {
 		resp.Body.Close()
 		return errors.New("upstream switches protocols unasked")
 	}
-	if clientOf(resp.Request).chunked {
+	if c := headConnOf(resp.Request); c != nil && c.chunked {
 		resp.Header.Set("Connection", "close")
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 func factsOf(r *http.Request, a *policy.Admission, header http.Header, query string) *upstream.Facts {
 	client := hopOf(r).client
 	f := &upstream.Facts{Now: time.Now(), Address: client.Addr(), Header: header, Query: query}
-	f.Hop = upstream.Hop{Client: client, Local: addrPort(clientOf(r).LocalAddr())}
+	f.Hop = upstream.Hop{Client: client, Local: peerOf(r).local}
 	if a.Claims != nil {
 		f.Claim = a.Claims.Get
 	}

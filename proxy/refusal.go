@@ -64,16 +64,18 @@ func (r *refused) after(wait time.Duration) *refused {
 	return r.with("Retry-After", strconv.Itoa(ratelimit.RetryAfter(wait, rand.Float64())))
 }
 
-// write answers with constant text and ends the connection, so that nothing
-// the client sent after the refused request is taken for a request.
-func (r *refused) write(w http.ResponseWriter) {
+// write answers with constant text and ends the connection on HTTP/1.1, so that
+// nothing the client sent after the refused request is taken for a request.
+func (r *refused) write(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	clear(h)
 	for _, f := range r.Header {
 		h.Set(f[0], f[1])
 	}
 	body := r.Problem()
-	h.Set("Connection", "close")
+	if req.ProtoMajor == 1 { // later versions end a stream with its answer, and others go on
+		h.Set("Connection", "close")
+	}
 	h.Set("Content-Type", handshake.ProblemType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")

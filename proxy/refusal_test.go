@@ -15,7 +15,7 @@ func TestRefusedWrite(t *testing.T) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Set-Cookie", "left=over")
 	w.Header().Set("Content-Encoding", "gzip")
-	no.write(w)
+	no.write(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	want := http.Header{
 		"Retry-After": {"1"}, "Connection": {"close"}, "Content-Type": {"application/problem+json"}, "X-Content-Type-Options": {"nosniff"},
 		"Cache-Control": {"no-store"}, "Content-Length": {"72"},

@@ -36,7 +36,9 @@ func (s *Server) contain(r *http.Request) {
 	if fault != http.ErrAbortHandler {
 		s.metrics.panics.Inc()
 		s.log.Error("fault in a request", append(requestAttrs(r), "stack", string(debug.Stack()))...)
-		clientOf(r).Close() // net/http does not, where a session has taken it
+		if c := headConnOf(r); c != nil {
+			c.Close() // net/http does not, where a session has taken it
+		}
 	}
 	panic(http.ErrAbortHandler)
 }
@@ -58,7 +60,7 @@ func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	name := routeName(rt)
 	s.metrics.requests.WithLabelValues(name, no.result).Inc()
 	s.logRefused(r, name, no)
-	no.write(w)
+	no.write(w, r)
 }
 
 // httpDenied answers plain requests where only handshakes are wanted.
@@ -105,7 +107,7 @@ func (st *site) routePlain(r *http.Request) (*route, string, *refused) {
 	if no != nil {
 		return nil, "", no
 	}
-	rt, no := st.route(clientOf(r), host, path)
+	rt, no := st.route(peerOf(r), host, path)
 	return rt, path, no
 }
 
@@ -149,7 +151,7 @@ func readPlain(r *http.Request) (host, path string, no *refused) {
 // route finds the route of a canonical host and path. On TLS the name that the
 // certificate was chosen by must be the host (RFC 9110 §7.4): else a request
 // could borrow the admission of another site.
-func (st *site) route(c *headConn, host, path string) (*route, *refused) {
+func (st *site) route(c *peer, host, path string) (*route, *refused) {
 	if c.secure && !strings.EqualFold(strings.TrimSuffix(c.tls, "."), host) {
 		return nil, refuse(http.StatusMisdirectedRequest, resultMisdirect, "misdirected request")
 	}

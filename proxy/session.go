@@ -15,10 +15,18 @@ import (
 	"github.com/framegate/framegate/proxy/upstream"
 )
 
-// run takes the client's connection from net/http, answers the handshake and
-// relays until both connections are closed. It closes both on every way out.
-func (s *Server) run(v *visit, w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded) {
-	c := clientOf(r)
+// run answers the handshake and relays until both connections are closed. It
+// closes both on every way out.
+func (s *Server) run(v *visit, w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded, free func()) {
+	if c := headConnOf(r); c != nil {
+		s.runConn(c, v, w, r, rt, offer, a, up)
+		return
+	}
+	s.runStream(v, w, r, rt, offer, a, up, free)
+}
+
+// runConn takes the client's connection from net/http.
+func (s *Server) runConn(c *headConn, v *visit, w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded) {
 	raw, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		up.close()
@@ -29,7 +37,7 @@ func (s *Server) run(v *visit, w http.ResponseWriter, r *http.Request, rt *route
 	buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	early := append(append([]byte(nil), buffered...), c.rest()...)
 	grant := s.grant(rt, a, up)
-	conn := newConnection(s, r, rt, a, up)
+	conn := newConnection(s, r, rt, a, up, c.free)
 	raw.SetDeadline(time.Time{})
 	raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := raw.Write(offer.AppendAccept(nil, up.agreement)); err != nil {
@@ -40,6 +48,20 @@ func (s *Server) run(v *visit, w http.ResponseWriter, r *http.Request, rt *route
 	}
 	raw.SetWriteDeadline(time.Time{})
 	conn.relay(v, up, c.Conn, grant, [2][]byte{relay.Client: early, relay.Upstream: up.early})
+}
+
+// runStream answers on a stream of HTTP/2 (RFC 8441) and relays on it. The
+// request ends with the session.
+func (s *Server) runStream(v *visit, w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded, free func()) {
+	conn := newConnection(s, r, rt, a, up, free)
+	client := newStreamLeg(w, r)
+	if err := client.accept(offer, up.agreement); err != nil {
+		up.conn.Close()
+		conn.ended(relay.Result{Cause: relay.ClientLost, By: relay.Client}, [2]relay.Stats{})
+		return
+	}
+	conn.drive(v, conn.begin(s.grant(rt, a, up)), client, leg{up.conn}, [2][]byte{relay.Upstream: up.early})
+	client.finish()
 }
 
 // grant is what the handshake has granted to a session, nil where that is
@@ -71,28 +93,36 @@ type connection struct {
 	release     []func()  // give back what its policies count
 }
 
-func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded) *connection {
-	c := clientOf(r)
+func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded, free func()) *connection {
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	return &connection{
 		server: s, route: rt, lease: up.lease, client: hopOf(r).client, protocol: strings.Clone(r.Proto), host: strings.Clone(clean(r.Host)),
-		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: c.free, release: a.Keep(),
+		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: free, release: a.Keep(),
 	}
 }
 
 // relay runs the session. On return it has ended, or the reactor has it.
 func (c *connection) relay(v *visit, up *upgraded, client net.Conn, grant *relay.Grant, early [2][]byte) {
-	s := c.server
-	s.tidier.stir()
-	core := relay.New(c.route.limits, grant, c.start)
-	c.route.meters.live.Inc()
-	s.log.Info("admitted", append(c.attrs(), "outcome", policy.OutcomeAdmitted)...)
+	s, core := c.server, c.begin(grant)
 	if s.sessions.enter(c, func() (failer, bool) { return s.driver.take(core, c, client, up.conn, early) }) {
 		return
 	}
-	d := stream.New(core, leg{client}, leg{up.conn}, c.Relayed)
+	c.drive(v, core, leg{client}, leg{up.conn}, early)
+}
+
+// begin makes the session.
+func (c *connection) begin(grant *relay.Grant) *relay.Session {
+	c.server.tidier.stir()
+	c.route.meters.live.Inc()
+	c.server.log.Info("admitted", append(c.attrs(), "outcome", policy.OutcomeAdmitted)...)
+	return relay.New(c.route.limits, grant, c.start)
+}
+
+// drive runs the session in goroutines, to its end.
+func (c *connection) drive(v *visit, core *relay.Session, client, upstream stream.Conn, early [2][]byte) {
+	d := stream.New(core, client, upstream, c.Relayed)
 	d.OnHit, d.OnPanic = c.Ruled, c.Panicked
-	s.sessions.enter(c, func() (failer, bool) { return d, true })
+	c.server.sessions.enter(c, func() (failer, bool) { return d, true })
 	v.leave()
 	c.Ended(d.Run(early), [2]relay.Stats{core.Stats(relay.Client), core.Stats(relay.Upstream)})
 }

@@ -36,9 +36,16 @@ func (s *Server) upgrade(v *visit, w http.ResponseWriter, r *http.Request) {
 	}
 	name := routeName(rt)
 	var up *upgraded
+	var free func()
 	if no == nil {
-		if up, no = s.dial(r, rt, offer, a); clientOf(r).flooded.Load() {
+		free, no = room(r)
+	}
+	if no == nil {
+		if up, no = s.dial(r, rt, offer, a); flooded(r) {
 			no = tooEarly()
+		}
+		if no != nil {
+			free()
 		}
 		if no != nil && up != nil {
 			up.close()
@@ -48,26 +55,26 @@ func (s *Server) upgrade(v *visit, w http.ResponseWriter, r *http.Request) {
 	case no != nil:
 		s.metrics.handshakes.WithLabelValues(name, no.result).Inc()
 		s.logRefused(r, name, no)
-		no.write(w)
+		no.write(w, r)
 	case up.refusal != nil:
 		s.metrics.handshakes.WithLabelValues(name, resultRefused).Inc()
 		s.log.Info("refused", append(requestAttrs(r), "route", name, "status", up.refusal.Status, "reason", "refused by the upstream",
 			"result", resultRefused, "upstream", up.lease.Server().String())...)
+		free()
 		up.relayRefusal(w, r)
 	default:
 		s.metrics.handshakes.WithLabelValues(name, resultAccepted).Inc()
-		s.run(v, w, r, rt, offer, a, up)
+		s.run(v, w, r, rt, offer, a, up, free)
 	}
 }
 
 // admit decides whether a client may connect, without asking the upstream. What
 // it admits holds places that count, until the admission is released.
 func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *policy.Admission, *refused) {
-	c := clientOf(r)
 	if s.draining.Load() {
 		return nil, nil, nil, goingAway()
 	}
-	if c.early > maxEarly {
+	if c := headConnOf(r); c != nil && c.early > maxEarly {
 		return nil, nil, nil, tooEarly()
 	}
 	if ok, wait := s.handshakes.TakeN(time.Now(), 1); !ok {
@@ -77,7 +84,7 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *po
 	if refusal != nil {
 		return nil, nil, nil, &refused{Refusal: refusal, result: resultMalformed}
 	}
-	rt, no := st.route(c, offer.Host, offer.Path)
+	rt, no := st.route(peerOf(r), offer.Host, offer.Path)
 	if no != nil {
 		return nil, nil, nil, no
 	}
@@ -98,8 +105,34 @@ func requestOf(o *handshake.Offer) *policy.Request {
 	}
 }
 
+// room takes the place of a session at its listener: each stream of a
+// connection needs one. On HTTP/1.1 the connection has it already, and leaves it
+// to its session.
+func room(r *http.Request) (free func(), no *refused) {
+	if headConnOf(r) != nil {
+		return func() {}, nil
+	}
+	free, ok := peerOf(r).listener.place()
+	if !ok {
+		return nil, tooMany()
+	}
+	return free, nil
+}
+
+// tooMany is the refusal of a connection over the limits of connections.
+func tooMany() *refused {
+	return refuse(http.StatusServiceUnavailable, resultLimit, "too many connections").after(5 * time.Second)
+}
+
 func goingAway() *refused {
 	return refuse(http.StatusServiceUnavailable, resultDraining, "going away").with("Retry-After", "1")
+}
+
+// flooded reports that a client of HTTP/1.1 has sent too much before its
+// handshake was answered. Later versions have a window for that.
+func flooded(r *http.Request) bool {
+	c := headConnOf(r)
+	return c != nil && c.flooded.Load()
 }
 
 func tooEarly() *refused {

@@ -13,19 +13,30 @@ import (
 type waitlist struct {
 	max   int
 	mu    sync.Mutex
-	conns list.List // of *headConn, the longest first
+	conns list.List // of waiters, the longest first
 }
 
+// A waiter is a connection that may have to wait.
+type waiter interface {
+	chair() *seat
+	expire() // ends the wait
+}
+
+// A seat is a connection's place in a waitlist, of whose lock it is.
+type seat struct{ in *list.Element }
+
+func (s *seat) chair() *seat { return s }
+
 // join adds a connection that begins to wait.
-func (w *waitlist) join(c *headConn) {
+func (w *waitlist) join(c waiter) {
 	w.mu.Lock()
-	var oldest *headConn
-	if c.place == nil {
-		c.place = w.conns.PushBack(c)
+	var oldest waiter
+	if s := c.chair(); s.in == nil {
+		s.in = w.conns.PushBack(c)
 	}
 	if w.conns.Len() > w.max {
-		oldest = w.conns.Front().Value.(*headConn)
-		w.remove(oldest)
+		oldest = w.conns.Front().Value.(waiter)
+		w.remove(oldest.chair())
 	}
 	w.mu.Unlock()
 	if oldest != nil {
@@ -41,17 +52,17 @@ func (w *waitlist) setMax(n int) {
 }
 
 // leave removes a connection, if it waits.
-func (w *waitlist) leave(c *headConn) {
+func (w *waitlist) leave(c waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.remove(c)
+	w.remove(c.chair())
 }
 
 // remove needs the lock.
-func (w *waitlist) remove(c *headConn) {
-	if c.place != nil {
-		w.conns.Remove(c.place)
-		c.place = nil
+func (w *waitlist) remove(s *seat) {
+	if s.in != nil {
+		w.conns.Remove(s.in)
+		s.in = nil
 	}
 }
 

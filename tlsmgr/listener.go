@@ -9,6 +9,7 @@ import (
 // alpnNames maps the protocols of a listener's configuration to their ALPN identifiers (RFC 7301, RFC 9112 §9.2).
 var alpnNames = map[string]string{
 	"h1": "http/1.1",
+	"h2": "h2",
 }
 
 // getCertificate is the type of tls.Config.GetCertificate.
@@ -40,10 +41,11 @@ func serverConfig(get getCertificate, protocols []string) (*tls.Config, error) {
 	for _, protocol := range protocols {
 		name, ok := alpnNames[protocol]
 		if !ok {
-			return nil, fmt.Errorf("unknown protocol %q, wanted h1", protocol)
+			return nil, fmt.Errorf("unknown protocol %q, wanted h1 or h2", protocol)
 		}
 		config.NextProtos = append(config.NextProtos, name)
 	}
+	slices.Sort(config.NextProtos) // the later version is chosen, where the client has both: "h2" sorts before "http/1.1"
 	bindTickets(config)
 	return config, nil
 }

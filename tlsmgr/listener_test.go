@@ -72,9 +72,18 @@ func TestProtocols(t *testing.T) {
 			t.Errorf("offered %q: %q, %v", test.offered, state.NegotiatedProtocol, err)
 		}
 	}
-	for _, unknown := range []string{"h2", "http/1.1", ""} {
+	both, err := m.Listener(c, nil, "h1", "h2")
+	check(t, err)
+	for _, offered := range [][]string{{"http/1.1", "h2"}, {"h2"}} {
+		client := insecure("localhost")
+		client.NextProtos = offered
+		if state, _, err := shake(t, both, client); err != nil || state.NegotiatedProtocol != "h2" {
+			t.Errorf("offered %q to both: %q, %v", offered, state.NegotiatedProtocol, err)
+		}
+	}
+	for _, unknown := range []string{"h9", "http/1.1", ""} {
 		_, err := m.Listener(c, nil, "h1", unknown)
-		wantError(t, err, fmt.Sprintf("unknown protocol %q, wanted h1", unknown))
+		wantError(t, err, fmt.Sprintf("unknown protocol %q, wanted h1 or h2", unknown))
 	}
 }
 

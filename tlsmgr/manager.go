@@ -54,7 +54,7 @@ func newManager(cfg Config, log *slog.Logger, sys system) (*Manager, error) {
 }
 
 // Listener makes the TLS configuration of a listener for the hosts of its routes: DNS names and wildcards such as "*.example.com". It is nil
-// for certificates: off. protocols are the listener's protocols as the configuration spells them, in order of preference; none means h1.
+// for certificates: off. protocols are the listener's protocols as the configuration spells them; none means h1.
 //
 // With certificates: files every pair is read, and an unusable one is an error that names its path. With internal the root is read, or
 // made when the store has none.

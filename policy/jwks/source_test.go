@@ -301,10 +301,10 @@ func TestLogOfFetches(t *testing.T) {
 
 // Keys that cannot be used are passed over, and the log says once why.
 func TestSkippedKeys(t *testing.T) {
-	bubble(t, newIssuer(), func(t *testing.T, r *rig, s *Source) {
-		good := document("a")
-		secret := `{"kty":"oct","kid":"b","k":"UzNDUkVUUzNDUkVUUzNDUkVUUzNDUkVUUzNDUkVUUzNDUkVU"},`
-		r.issuer.change(func() { r.issuer.answer.body = bytes.Replace(good, []byte("["), []byte("["+secret), 1) })
+	issuer := newIssuer()
+	secret := `{"kty":"oct","kid":"b","k":"UzNDUkVUUzNDUkVUUzNDUkVUUzNDUkVUUzNDUkVUUzNDUkVU"},`
+	issuer.answer.body = bytes.Replace(document("a"), []byte("["), []byte("["+secret), 1) // before the first fetch
+	bubble(t, issuer, func(t *testing.T, r *rig, s *Source) {
 		check(t, s, "a", "found", 50*time.Millisecond)
 		check(t, s, "b", "not found", 50*time.Millisecond)
 		advance(time.Hour)

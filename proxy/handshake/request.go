@@ -1,5 +1,7 @@
 package handshake
 
+import "net/http"
+
 // Forwarded is what the gateway tells the upstream about the client's hop. Empty fields are left out.
 type Forwarded struct {
 	For   string // X-Forwarded-For: the client's address, after those that trusted proxies named
@@ -75,4 +77,19 @@ func (o *Offer) AppendAccept(dst []byte, a Agreement) []byte {
 	}
 	dst = appendHeader(dst, a.Header, keepAll)
 	return append(dst, "\r\n"...)
+}
+
+// SetAccept sets in h, which is empty, the fields of the 200 that answers an extended CONNECT (RFC 8441 section 5, RFC 9220 section 3).
+func (o *Offer) SetAccept(h http.Header, a Agreement) {
+	for name, values := range a.Header {
+		if consists(name, classToken) && !hopByHop(name) {
+			h[name] = values
+		}
+	}
+	if a.Subprotocol != "" {
+		h.Set(fieldProtocol, a.Subprotocol)
+	}
+	if a.Extensions != "" {
+		h.Set(fieldExtensions, a.Extensions)
+	}
 }
