@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"io"
+	"strconv"
 
 	"github.com/framegate/framegate/proxy/relay"
 )
@@ -134,7 +135,8 @@ func (p *Program) Limits() (*relay.Limits, *relay.Grant) {
 // rate makes a rate.
 func (p *Program) rate(rule int) relay.Rate {
 	r := relay.Rate{
-		Of: Pick(p, relay.Messages, relay.Bytes, relay.Frames, relay.Messages), Rule: uint16(rule), Shadow: p.Next()%8 == 0,
+		Name: strconv.Itoa(rule),
+		Of:   Pick(p, relay.Messages, relay.Bytes, relay.Frames, relay.Messages), Rule: uint16(rule), Shadow: p.Next()%8 == 0,
 		PerSecond: Pick(p, 0.5, 10, 1000, 100_000), Burst: Pick(p, 1, 3, 40, 5000, 20_000),
 		Action: Pick(p, relay.ActDelay, relay.ActClose, relay.ActDrop, relay.ActReply), Reply: Replied,
 	}

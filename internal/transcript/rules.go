@@ -23,7 +23,7 @@ func actions() map[string]relay.Action {
 
 // rate adds a rate to what one side may send, under the next number:
 // client.messages=2/10:drop is two per second with a burst of ten. Behind the
-// action may stand shadow, op=NAME and reason=TEXT; a reply is reply=TEXT.
+// action may stand shadow, op=NAME, reason=TEXT and name=NAME; a reply is reply=TEXT.
 // Texts have no spaces and no colons.
 func (s *settings) rate(side string, of relay.Unit, value string) error {
 	from, err := sideOf(side)
@@ -49,6 +49,8 @@ func (s *settings) rate(side string, of relay.Unit, value string) error {
 		switch key {
 		case "shadow":
 			r.Shadow = true
+		case "name":
+			r.Name = value
 		case "op":
 			r.Operation = s.operation(value)
 		case "reason":

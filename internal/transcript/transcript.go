@@ -22,6 +22,7 @@ type Subject interface {
 	Stall(to relay.Side, on bool)   // a peer takes no more bytes, or takes them again
 	Break(to relay.Side)            // writes to a peer fail from now on
 	Fail(c relay.Cause)
+	Adopt(limits *relay.Limits, grant *relay.Grant)
 	Abort()
 	Sleep(d time.Duration)
 
@@ -203,10 +204,31 @@ func (p *player) line(line string) error {
 	}
 	p.begin()
 	before := p.now
+	if all[0] == "adopt" {
+		if err := p.adopt(all[1:]); err != nil {
+			return err
+		}
+		p.outputs(before)
+		return nil
+	}
 	if err := p.input(all); err != nil {
 		return err
 	}
 	p.outputs(before)
+	return nil
+}
+
+// adopt has the settings of a line hold from now on, and else the defaults.
+func (p *player) adopt(all []string) error {
+	s := newSettings()
+	s.limits.Random, s.limits.Memory, s.grant.Deflate = p.settings.limits.Random, p.settings.limits.Memory, p.settings.grant.Deflate
+	for _, word := range all {
+		if err := s.set(word); err != nil {
+			return fmt.Errorf("%s: %w", word, err)
+		}
+	}
+	p.settings = s
+	p.subject.Adopt(&s.limits, &s.grant)
 	return nil
 }
 

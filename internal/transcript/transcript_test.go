@@ -53,6 +53,8 @@ func (e *echo) Result() (relay.Result, [2]relay.Stats, bool) {
 	return relay.Result{Cause: relay.Drain, By: relay.Gateway, Reason: "why"}, [2]relay.Stats{{Frames: 1, DroppedMessages: 2, Delayed: time.Second, Inspected: 3}, {}}, e.done
 }
 
+func (e *echo) Adopt(*relay.Limits, *relay.Grant) {}
+
 func (e *echo) Hits() []Hit {
 	hits := e.hits
 	e.hits = nil

@@ -140,6 +140,9 @@ func (h Handle) Fail(c relay.Cause) {
 	h.s.post(func(core *relay.Session, now time.Time) { core.Fail(c, now) })
 }
 
+// Do has f change the session, unless that has ended by then. It does not wait.
+func (h Handle) Do(f func(core *relay.Session, now time.Time)) { h.s.post(f) }
+
 // Abort resets both connections. It does not wait.
 func (h Handle) Abort() {
 	h.s.post((*relay.Session).Abort)

@@ -200,8 +200,12 @@ func (r *rig) Reset(from relay.Side)          { r.peers[from].reset(); r.rest() 
 func (r *rig) Stall(to relay.Side, on bool)   { r.peers[to].stall(on); r.rest() }
 func (r *rig) Break(to relay.Side)            { r.peers[to].breakWrites(); r.rest() }
 func (r *rig) Fail(c relay.Cause)             { r.handle.Fail(c); r.rest() }
-func (r *rig) Abort()                         { r.handle.Abort(); r.rest() }
-func (r *rig) Sleep(d time.Duration)          { r.advance(d) }
+func (r *rig) Adopt(l *relay.Limits, g *relay.Grant) {
+	r.handle.Do(func(core *relay.Session, now time.Time) { core.Adopt(l, g, now) })
+	r.rest()
+}
+func (r *rig) Abort()                { r.handle.Abort(); r.rest() }
+func (r *rig) Sleep(d time.Duration) { r.advance(d) }
 
 func (r *rig) Events(to relay.Side) []transcript.Event {
 	p := r.peers[to]

@@ -131,7 +131,11 @@ func (s *streamed) Stall(to relay.Side, on bool) {
 	s.pipes[to].do(func() { s.pipes[to].stalled = on })
 	synctest.Wait()
 }
-func (s *streamed) Fail(c relay.Cause)     { s.driver.Fail(c); synctest.Wait() }
+func (s *streamed) Fail(c relay.Cause) { s.driver.Fail(c); synctest.Wait() }
+func (s *streamed) Adopt(l *relay.Limits, g *relay.Grant) {
+	s.driver.Do(func(core *relay.Session, now time.Time) { core.Adopt(l, g, now) })
+	synctest.Wait()
+}
 func (s *streamed) Abort()                 { s.driver.Abort(); synctest.Wait() }
 func (s *streamed) Sleep(d time.Duration)  { time.Sleep(d); synctest.Wait() }
 func (s *streamed) Hits() []transcript.Hit { return nil }

@@ -75,6 +75,11 @@ func (c *core) input(from relay.Side, do func()) {
 	c.rest()
 }
 
+func (c *core) Adopt(l *relay.Limits, g *relay.Grant) {
+	c.s.Adopt(l, g, c.now)
+	c.rest()
+}
+
 func (c *core) Fail(cause relay.Cause) {
 	c.s.Fail(cause, c.now)
 	c.rest()

@@ -43,6 +43,12 @@
 // What the rules remember of a side (ruling) is made with the first frame that
 // they look at, and buffers are borrowed: an idle session has neither.
 //
+// # Change
+//
+// Adopt gives a session other limits while it lives. A side comes under them with
+// its next message (past remembers what held for the one under way), so no
+// message is judged by two sets of rules.
+//
 // # Clocks
 //
 // While a receiver has not taken what it was sent, or a rate delays the sender,

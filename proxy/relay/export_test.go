@@ -41,3 +41,6 @@ func Inflate(p []byte, limit uint64) ([]byte, *frame.Violation) {
 	defer free(&b)
 	return append([]byte(nil), b.bytes()...), nil
 }
+
+// Past reports that a session remembers limits before those that hold.
+func Past(s *Session) bool { return s.past != nil }

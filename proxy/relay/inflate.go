@@ -94,9 +94,10 @@ func (z *inflater) ended() *frame.Violation {
 
 // maxInflated is how many bytes a message of n bytes on the wire may become.
 func (s *Session) maxInflated(from Side, n int) uint64 {
-	limit := s.limits.From[from].MaxMessage
-	if ratio := s.limits.From[from].MaxRatio; ratio > 0 {
-		limit = min(limit, max(uint64(ratio)*uint64(n), s.limits.From[from].RatioFrom))
+	shape := &s.under(from).From[from]
+	limit := shape.MaxMessage
+	if ratio := shape.MaxRatio; ratio > 0 {
+		limit = min(limit, max(uint64(ratio)*uint64(n), shape.RatioFrom))
 	}
 	return limit
 }

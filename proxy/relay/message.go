@@ -132,7 +132,7 @@ func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 	}
 	var verdict Verdict
 	if r.inspecting {
-		verdict = s.grant.Inspectors[w.from].Inspect(Message{Kind: h.message, Payload: plain.bytes(), Now: s.clock()})
+		verdict = s.granted(w.from).Inspectors[w.from].Inspect(Message{Kind: h.message, Payload: plain.bytes(), Now: s.clock()})
 	}
 	free(&plain)
 	due.operations, due.firm = verdict.Operations, verdict.Firm

@@ -45,6 +45,7 @@ func (a Action) String() string { return [...]string{"pass", "close", "drop", "d
 // Limits.Memory). A message of more Bytes than Burst never has room: ActDelay
 // ends the session then (1008), rather than wait for ever.
 type Rate struct {
+	Name      string // by which Adopt knows it again; "" for one that it need not know
 	Of        Unit
 	PerSecond float64
 	Burst     int // at least 1; also of a bucket that the session is given

@@ -60,15 +60,16 @@ type ruling struct {
 
 // ruled reports that frames of a side must be shown to rules.
 func (s *Session) ruled(from Side) bool {
-	return len(s.limits.From[from].Rates) > 0 || s.grant.Inspectors[from] != nil || s.limits.Inflate && s.grant.Deflate
+	l, g := s.under(from), s.granted(from)
+	return len(l.From[from].Rates) > 0 || g.Inspectors[from] != nil || l.Inflate && g.Deflate
 }
 
 // ruling returns that of a side, made where there is none yet.
 func (s *Session) ruling(from Side) *ruling {
 	h := &s.half[from]
 	if h.rules == nil {
-		h.rules = &ruling{buckets: make([]Bucket, len(s.limits.From[from].Rates))}
-		copy(h.rules.buckets, s.grant.Buckets[from])
+		h.rules = &ruling{buckets: make([]Bucket, len(s.under(from).From[from].Rates))}
+		copy(h.rules.buckets, s.granted(from).Buckets[from])
 	}
 	return h.rules
 }
@@ -77,7 +78,7 @@ func (s *Session) ruling(from Side) *ruling {
 // returns the rate that has no room, and after how long it may. A message that
 // can never have room has to wait for ever.
 func (s *Session) charge(from Side, t *tally) (refused *Rate, wait time.Duration) {
-	rates, now := s.limits.From[from].Rates, s.clock()
+	rates, now := s.under(from).From[from].Rates, s.clock()
 	for i := range rates {
 		r := &rates[i]
 		n := t.of(r)
@@ -105,7 +106,7 @@ func (s *Session) charge(from Side, t *tally) (refused *Rate, wait time.Duration
 
 // take takes n tokens for the rate i of a side.
 func (s *Session) take(from Side, i int, n int64, now time.Time) (ok bool, wait time.Duration) {
-	h, r := &s.half[from], &s.limits.From[from].Rates[i]
+	h, r := &s.half[from], &s.under(from).From[from].Rates[i]
 	if n > int64(r.Burst) || r.Of == Bytes && r.Action == ActDelay && h.size > uint64(r.Burst) {
 		return false, never
 	}
@@ -136,9 +137,9 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 	t := tally{frames: 1}
 	if begins(hdr) {
 		r.taken, t.messages = count{}, 1
-		inspector := s.grant.Inspectors[w.from]
+		inspector := s.granted(w.from).Inspectors[w.from]
 		r.inspecting = inspector != nil && inspector.Wants(hdr.OpCode)
-		r.inflating = h.compressed && (r.inspecting || s.limits.Inflate)
+		r.inflating = h.compressed && (r.inspecting || s.under(w.from).Inflate)
 		r.gathering = r.inspecting || r.inflating || !hdr.Fin && s.wholeBytes(w.from)
 	}
 	if data && !r.dropping && !r.inflating {
@@ -170,7 +171,7 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 // wholeBytes reports that a side's fragmented messages must be whole before
 // they can be decided on.
 func (s *Session) wholeBytes(from Side) bool {
-	rates := s.limits.From[from].Rates
+	rates := s.under(from).From[from].Rates
 	for i := range rates {
 		if rates[i].whole() && !rates[i].Shadow {
 			return true
@@ -197,7 +198,7 @@ func (w *walker) refuse(r *Rate, after time.Duration, firm bool) (fate, *frame.V
 	}
 	s.report(w.from, hit)
 	if w.h.rules.gathering { // else nothing was taken, or some of it was relayed
-		s.give(w.from, s.limits.From[w.from].Rates, &tally{count: w.h.rules.taken})
+		s.give(w.from, s.under(w.from).From[w.from].Rates, &tally{count: w.h.rules.taken})
 	}
 	switch {
 	case r.Action == ActDelay:

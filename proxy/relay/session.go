@@ -139,11 +139,13 @@ type half struct {
 // A Session relays one connection. It is not safe for concurrent use.
 type Session struct {
 	limits   *Limits
+	past     *past
 	grant    *Grant
 	expires  time.Duration // when Until is expected to come, or never
 	start    time.Time
 	now      time.Duration // since start, as are all times of a session
 	busyAt   time.Duration // of the latest relayed frame
+	next     int32         // of ops
 	cause    Cause
 	by       Side
 	stopping Cause // a graceful end that waits for the messages under way
@@ -151,12 +153,11 @@ type Session struct {
 	reason   string
 	half     [2]half
 	ops      []Op
-	next     int
 	room     [2]Op
 }
 
 // New returns the session of a connection whose handshake is done. limits and
-// grant must not change afterwards; a nil grant grants nothing.
+// grant must not change afterwards (but see Adopt); a nil grant grants nothing.
 func New(limits *Limits, grant *Grant, now time.Time) *Session {
 	if grant == nil {
 		grant = noGrant
@@ -292,7 +293,7 @@ func (s *Session) taken(to Side, n int) {
 // Next returns the next operation. Every call that changes the session is
 // followed by calling Next until it returns false.
 func (s *Session) Next() (Op, bool) {
-	if s.next == len(s.ops) {
+	if int(s.next) == len(s.ops) {
 		s.ops, s.next = s.room[:0], 0
 		s.room = [2]Op{}
 		return Op{}, false
@@ -342,7 +343,7 @@ func (s *Session) write(to Side, p []byte) {
 // report tells of a rule that refused something of a side, or would have.
 func (s *Session) report(from Side, hit Hit) {
 	hit.Times = 1
-	if n := len(s.ops) - 1; n >= s.next {
+	if n := len(s.ops) - 1; n >= int(s.next) {
 		same := hit
 		same.Times = s.ops[n].Hit.Times
 		if o := &s.ops[n]; o.Kind == Report && o.Side == from && o.Hit == same && same.Times < math.MaxUint16 {

@@ -88,6 +88,9 @@ func (w *walker) frame() *frame.Violation {
 		return nil
 	}
 	if v == nil && !w.retried {
+		if w.s.past != nil && !h.sequence.Open() {
+			w.s.renew(w.from)
+		}
 		v = w.s.accept(w.from, hdr)
 	}
 	if v != nil {
@@ -236,7 +239,7 @@ func begins(h frame.Header) bool { return h.OpCode == frame.OpText || h.OpCode =
 // accept holds the header of a side's next frame to the protocol and to the
 // limits, before any of its payload is looked at.
 func (s *Session) accept(from Side, hdr frame.Header) *frame.Violation {
-	h, shape := &s.half[from], &s.limits.From[from]
+	h, shape := &s.half[from], &s.under(from).From[from]
 	open := h.sequence.Open()
 	message, compressed, v := h.sequence.Next(hdr, frame.Rules{Masked: from == Client, Deflate: s.grant.Deflate})
 	if v != nil {

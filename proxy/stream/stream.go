@@ -108,6 +108,12 @@ func (d *Driver) Fail(c relay.Cause) {
 	d.post(func(now time.Time) { d.session.Fail(c, now) })
 }
 
+// Do has f change the session, unless that has ended. It neither waits for what
+// follows nor blocks.
+func (d *Driver) Do(f func(core *relay.Session, now time.Time)) {
+	d.post(func(now time.Time) { f(d.session, now) })
+}
+
 // Abort resets both connections. It neither waits for the end nor blocks.
 func (d *Driver) Abort() {
 	d.post(func(now time.Time) { d.session.Abort(now) })

@@ -54,8 +54,12 @@ func (r *run) Reset(from relay.Side)          { r.conns[from].reset(); synctest.
 func (r *run) Stall(to relay.Side, on bool)   { r.conns[to].stall(on); synctest.Wait() }
 func (r *run) Break(to relay.Side)            { r.conns[to].breakWrites(); synctest.Wait() }
 func (r *run) Fail(c relay.Cause)             { r.driver.Fail(c); synctest.Wait() }
-func (r *run) Abort()                         { r.driver.Abort(); synctest.Wait() }
-func (r *run) Sleep(d time.Duration)          { time.Sleep(d); synctest.Wait() }
+func (r *run) Adopt(l *relay.Limits, g *relay.Grant) {
+	r.driver.Do(func(core *relay.Session, now time.Time) { core.Adopt(l, g, now) })
+	synctest.Wait()
+}
+func (r *run) Abort()                { r.driver.Abort(); synctest.Wait() }
+func (r *run) Sleep(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 func (r *run) Events(to relay.Side) []transcript.Event { return r.conns[to].take() }
 
