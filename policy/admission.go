@@ -237,7 +237,7 @@ func (a *Admission) Edit(h http.Header) {
 		delete(h, name)
 	}
 	if len(a.changes.cookies) > 0 {
-		a.cleanCookies(h)
+		RemoveCookies(h, a.changes.cookies...)
 	}
 	if len(a.changes.query) > 0 {
 		a.cleanReferer(h)
@@ -247,14 +247,14 @@ func (a *Admission) Edit(h http.Header) {
 	}
 }
 
-// cleanCookies takes the cookies that were removed out of their fields, and leaves the others as they were sent.
-func (a *Admission) cleanCookies(h http.Header) {
+// RemoveCookies takes the cookies with some names out of a request's fields, and leaves the others as they were sent.
+func RemoveCookies(h http.Header, names ...string) {
 	var fields []string
 	for _, field := range h["Cookie"] {
 		var kept []string
 		for pair := range strings.SplitSeq(field, ";") {
 			name, _, _ := strings.Cut(pair, "=")
-			if pair = strings.Trim(pair, " \t"); pair != "" && !slices.Contains(a.changes.cookies, strings.Trim(name, " \t")) {
+			if pair = strings.Trim(pair, " \t"); pair != "" && !slices.Contains(names, strings.Trim(name, " \t")) {
 				kept = append(kept, pair)
 			}
 		}

@@ -121,7 +121,7 @@ func withoutPath(err error) error {
 func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
 	h := hopOf(r)
 	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, peerOf(r).listener.address
-	_, q.HasCookie = q.Header["Cookie"]
+	q.HasCookie = rt.hasCookie(q.Header)
 	a := rt.policy.Admit(r.Context(), q)
 	for i := range a.Decisions {
 		d := &a.Decisions[i]

@@ -37,6 +37,7 @@ func compile(cfg *Config, common *shared, report, warn Report) *site {
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
 	}
+	s.compileCookies(report)
 	s.policies = policy.Compile(cfg.Policies, common.policies, prefixed("policies", report))
 
 	routes := map[string]int{}
@@ -68,6 +69,23 @@ func compile(cfg *Config, common *shared, report, warn Report) *site {
 		}
 	}
 	return s
+}
+
+// compileCookies keeps sticky pools apart: their cookies hold for all paths of a
+// host, so that two of one name would take each other's place.
+func (s *site) compileCookies(report Report) {
+	taken := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
+		p := s.pools[name]
+		if p == nil || p.CookieName() == "" {
+			continue
+		}
+		if first, ok := taken[p.CookieName()]; ok {
+			report(strictyaml.Join(strictyaml.Key("upstreams", name), "sticky.cookie.name"), "%q is the cookie of upstream %q, want a name of its own", p.CookieName(), first)
+			continue
+		}
+		taken[p.CookieName()] = name
+	}
 }
 
 // attach puts the pools into service.

@@ -87,6 +87,7 @@ func (p *plainProxy) RoundTrip(out *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(out.Context(), upgradeTimeout)
 	defer cancel()
 	pick := p.pool.Pick(factsOf(out, state.admitted, out.Header, out.URL.RawQuery))
+	p.pool.RemoveCookie(out.Header)
 	lease, conn, no := state.server.connect(ctx, out.Context(), pick, func(c net.Conn) net.Conn { return c })
 	if no != nil {
 		if out.Body != nil {
@@ -102,6 +103,7 @@ func (p *plainProxy) RoundTrip(out *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	lease.Succeeded(time.Now())
+	stick(resp.Header, pick.SetCookie(lease))
 	return resp, nil
 }
 

@@ -2,9 +2,13 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/framegate/framegate/policy"
@@ -46,6 +50,34 @@ func (s *Server) connect(ctx, client context.Context, pick *upstream.Pick, wrap 
 	return nil, nil, unreachable(pick, failure)
 }
 
+// stickyKey sees to it that pools whose cookies have no key in the configuration
+// have one: that of this installation, which other gateways do not have.
+func (s *Server) stickyKey(st *site) {
+	own := slices.ContainsFunc(slices.Collect(maps.Values(st.pools)), (*upstream.Pool).OwnKey)
+	if !own || s.upstreams.HasKey() {
+		return
+	}
+	key, err := st.cfg.TLS.Storage.Secret("sticky.key")
+	if err != nil {
+		key = make([]byte, 32)
+		rand.Read(key) // never fails: crypto/rand ends the process instead
+		s.log.Warn("sticky cookies will not survive a restart, and hold for this gateway alone: set sticky.cookie.key", "error", err.Error())
+	} else {
+		s.log.Info("sticky cookies hold for this installation alone: several gateways need sticky.cookie.key")
+	}
+	s.upstreams.SetKey(key)
+}
+
+// hasCookie tells whether a request carries a cookie, by which a page of another
+// site could act as its user. The gateway's own tells nobody who somebody is.
+func (rt *route) hasCookie(h http.Header) bool {
+	only := http.Header{"Cookie": h["Cookie"]}
+	if rt.pool != nil {
+		rt.pool.RemoveCookie(only)
+	}
+	return only["Cookie"] != nil
+}
+
 // retryUpstream is when clients may come back whose upstream has no server for
 // them.
 const retryUpstream = 2 * time.Second
@@ -64,4 +96,22 @@ func unreachable(pick *upstream.Pick, failure error) *refused {
 
 func clientGone() *refused {
 	return refuse(http.StatusBadGateway, resultClientGone, "client is gone")
+}
+
+// stick gives a client the cookie by which it comes back to its server. An
+// answer that caches may keep for everybody is not one client's: with a cookie
+// in it, all would come to that server.
+func stick(h http.Header, cookie string) {
+	if cookie == "" {
+		return
+	}
+	for _, field := range h["Cache-Control"] {
+		for directive := range strings.SplitSeq(field, ",") {
+			name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+			if name == "public" || name == "s-maxage" {
+				return
+			}
+		}
+	}
+	h["Set-Cookie"] = append(slices.Clip(h["Set-Cookie"]), cookie)
 }

@@ -74,6 +74,7 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 	if len(errs) > 0 {
 		return nil, errs
 	}
+	s.stickyKey(st)
 	st.generation, st.keys = 1, keys.live
 	if old != nil {
 		st.generation = old.generation + 1

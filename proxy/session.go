@@ -18,6 +18,7 @@ import (
 // run answers the handshake and relays until both connections are closed. It
 // closes both on every way out.
 func (s *Server) run(v *visit, w http.ResponseWriter, r *http.Request, rt *route, offer *handshake.Offer, a *policy.Admission, up *upgraded, free func()) {
+	stick(up.agreement.Header, up.cookie)
 	if c := headConnOf(r); c != nil {
 		s.runConn(c, v, w, r, rt, offer, a, up)
 		return

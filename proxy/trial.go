@@ -76,7 +76,7 @@ func (t *Trial) Try(ctx context.Context, r *TrialRequest) (*Outcome, error) {
 	p := rt.policy
 	out.route, out.store = rt, t.store
 	q.Now, q.Address, q.Secure = r.Now, r.Address, r.URL.Scheme == "https"
-	_, q.HasCookie = q.Header["Cookie"]
+	q.HasCookie = rt.hasCookie(q.Header)
 	judge := p.Admit
 	if r.All {
 		judge = p.Explain

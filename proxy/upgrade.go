@@ -145,6 +145,7 @@ type upgraded struct {
 	conn      net.Conn
 	agreement handshake.Agreement
 	early     []byte // what the upstream sent behind its 101
+	cookie    string // Set-Cookie for the client; empty for none
 
 	refusal *handshake.Reply // instead: the upstream said no
 	head    []byte           // of the refusal, with what was read behind it
@@ -169,6 +170,7 @@ func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer, a *pol
 	ctx, cancel := context.WithTimeout(r.Context(), upgradeTimeout)
 	defer cancel()
 	pick := rt.pool.Pick(factsOf(r, a, offer.Header, offer.RawQuery))
+	rt.pool.RemoveCookie(offer.Header)
 	var bad *refused // of a server that was asked
 	for range maxAsked {
 		lease, conn, no := s.connect(ctx, r.Context(), pick, s.driver.wrap)
@@ -185,6 +187,7 @@ func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer, a *pol
 			return up, nil
 		case no == nil:
 			lease.Succeeded(time.Now())
+			up.cookie = pick.SetCookie(lease)
 			return up, nil
 		}
 		if no.result != resultClientGone {
@@ -255,6 +258,7 @@ func (up *upgraded) relayRefusal(w http.ResponseWriter, r *http.Request) {
 	for name, values := range up.refusal.EndToEnd() {
 		h[name] = values
 	}
+	stick(h, up.cookie)
 	h.Del("Content-Length")
 	h.Set("Connection", "close")
 	up.conn.SetDeadline(time.Now().Add(replyTimeout))

@@ -8,9 +8,12 @@ import (
 	"github.com/framegate/framegate/proxy/upstream/health"
 )
 
-// The series of health and discovery. Their labels are bounded by the configuration: so many servers as are listed, and so many as max_addresses
+// The series of servers. Their labels are bounded by the configuration: so many servers as are listed, and so many as max_addresses
 // lets be found.
 var (
+	descLive      = describe("connections", "Connections to a server, those of plain requests too.", "upstream", "server")
+	descPicks     = describe("picks_total", "Connections for which a server was chosen.", "upstream", "server")
+	descFailures  = describe("failures_total", "Connections that a server did not take, or for which it gave no answer that could be relayed.", "upstream", "server")
 	descState     = describe("server_state", "1 for the state that a server is in, 0 for the others.", "upstream", "server", "state")
 	descDraining  = describe("server_draining", "1 while a server is being drained.", "upstream", "server")
 	descChecks    = describe("checks_total", "Active checks of a server by how they ended.", "upstream", "server", "result")
@@ -23,15 +26,15 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("framegate_upstream_"+name, help, labels, nil)
 }
 
-// watched collects the series of health and discovery.
+// watched collects the series of servers.
 type watched struct{ *Registry }
 
-// Watched returns the collector of what checks, ejections and lookups have shown. Of states that change with time it tells those of now.
+// Watched returns the collector of what connections, checks, ejections and lookups have shown. Of states that change with time it tells those of now.
 func (r *Registry) Watched() prometheus.Collector { return watched{r} }
 
 // Describe implements prometheus.Collector.
 func (watched) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descDraining, descChecks, descEjections, descLookups, descFound} {
+	for _, d := range []*prometheus.Desc{descLive, descPicks, descFailures, descState, descDraining, descChecks, descEjections, descLookups, descFound} {
 		ch <- d
 	}
 }
@@ -62,6 +65,9 @@ func (r watched) measure() (all []prometheus.Metric) {
 	defer r.mu.Unlock()
 	for key, st := range r.states {
 		pool, server := key.Pool, key.Address
+		gauge(descLive, float64(st.live.Load()), pool, server)
+		counter(descPicks, st.picks.Load(), pool, server)
+		counter(descFailures, st.failures.Load(), pool, server)
 		state := st.health.State(st.rules, now)
 		for _, s := range health.States() {
 			gauge(descState, flag(s == state), pool, server, s.String())

@@ -19,6 +19,7 @@ type Key struct {
 type Registry struct {
 	start time.Time // that states count from
 	log   *slog.Logger
+	key   []byte // of cookies of pools that have none
 
 	mu     sync.Mutex // held by whoever changes what follows; numbers may be read without it
 	states map[Key]*state
@@ -58,6 +59,12 @@ const (
 	Draining                     // somebody has asked for it
 	Unproven                     // no check has ended yet; it is used where no other server is left
 )
+
+// SetKey sets the key for the cookies of pools that have none of their own. It is called before the first of these is attached.
+func (r *Registry) SetKey(key []byte) { r.key = key }
+
+// HasKey reports whether SetKey was called.
+func (r *Registry) HasKey() bool { return r.key != nil }
 
 // adopt gives servers their states: those that there are, or new ones. Servers that come to a pool later than its first ones are eased in.
 func (r *Registry) adopt(pool string, servers []*Server, now time.Time) {
@@ -157,6 +164,16 @@ func (s *Server) Available() bool { return s.state.down.Load() == 0 }
 
 // Live returns how many connections the server has now, over all configurations.
 func (s *Server) Live() int64 { return s.state.live.Load() }
+
+// easedIn is what the server counts for at a time, from 0.05 to 1, where new ones are eased in over a duration.
+func (s *Server) easedIn(over time.Duration, now time.Time) float64 {
+	since := time.Duration(s.state.eased.Load())
+	if since == 0 || over == 0 {
+		return 1
+	}
+	age := s.registry.since(now) - since
+	return min(max(float64(age)/float64(over), 0.05), 1)
+}
 
 // full reports whether the server has as many connections as it may.
 func (s *Server) full() bool { return s.most > 0 && s.Live() >= int64(s.most) }

@@ -20,14 +20,16 @@ const (
 // Server is one server of a set. Beside its state, which it shares with the same server in other configurations, it is immutable and safe for
 // concurrent use.
 type Server struct {
-	target target
-	tls    *tls.Config // nil for a plain connection
-	index  int         // in its set
-	weight int
-	most   int // connections at once; 0 for no cap
-	rank   int // servers of a higher one are used when no other is left
-	rules  *health.Rules
-	proxy  byte // version of the PROXY protocol, or 0
+	target  target
+	tls     *tls.Config // nil for a plain connection
+	index   int         // in its set
+	weight  int
+	most    int // connections at once; 0 for no cap
+	rank    int // servers of a higher one are used when no other is left
+	rules   *health.Rules
+	proxy   byte     // version of the PROXY protocol, or 0
+	seed    uint64   // of its place in the order in which hashed values like servers
+	cookies []string // that lead to it; the first one is given out
 
 	registry *Registry
 	state    *state
@@ -39,7 +41,7 @@ type Server struct {
 func newServer(sp spec, index int, common *settings) *Server {
 	s := &Server{
 		target: sp.target, index: index, weight: sp.weight, most: sp.most, rank: sp.rank, rules: common.rules, proxy: common.proxy,
-		connect: common.connect(sp.target),
+		connect: common.connect(sp.target), seed: digest(sp.target.String()),
 	}
 	if s.target.secure {
 		s.tls = common.tls.Clone()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/framegate/framegate/proxy/upstream/discovery"
 	"github.com/framegate/framegate/proxy/upstream/health"
@@ -14,7 +15,10 @@ import (
 type settings struct {
 	tls        *tls.Config // of the wss servers, but for their names
 	allowed    []netip.Prefix
-	newChooser func() chooser
+	slowStart  time.Duration // 0 for none
+	newChooser func(*settings) chooser
+	hash       hashed // of consistentHash
+	sticky     sticky
 
 	find   *discovery.Rules
 	checks *health.Checks // nil where servers are not checked
@@ -38,9 +42,20 @@ type set struct {
 
 // newSet makes the set of the given servers. They have no state yet.
 func (p *Pool) newSet(specs []spec) *set {
-	s := &set{specs: specs, choose: p.settings.newChooser()}
+	s := &set{specs: specs, choose: p.settings.newChooser(&p.settings)}
 	for i, sp := range specs {
-		s.servers = append(s.servers, newServer(sp, i, &p.settings))
+		server := newServer(sp, i, &p.settings)
+		s.servers = append(s.servers, server)
+		if p.settings.sticky.cookie == "" {
+			continue
+		}
+		keys := p.settings.sticky.keys
+		if p.OwnKey() {
+			keys = [][]byte{p.registry.key}
+		}
+		for _, key := range keys {
+			server.cookies = append(server.cookies, stickyValue(key, p.name, server.String()))
+		}
 	}
 	return s
 }

@@ -11,12 +11,15 @@ import (
 type chooser func(f *Facts, from []candidate) int
 
 // strategies lists the values of the key balance. A new strategy is one file and one row.
-var strategies = map[string]func() chooser{
-	"round_robin": roundRobin,
+var strategies = map[string]func(*settings) chooser{
+	"round_robin":       roundRobin,
+	"random_two":        randomTwo,
+	"least_connections": leastConnections,
+	"consistent_hash":   consistentHash,
 }
 
 // strategyNamed looks a strategy up; no name means round_robin.
-func strategyNamed(name string, report Report) func() chooser {
+func strategyNamed(name string, report Report) func(*settings) chooser {
 	if name == "" {
 		name = "round_robin"
 	}

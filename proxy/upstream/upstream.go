@@ -33,6 +33,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/proxy/upstream/discovery"
 	"github.com/framegate/framegate/proxy/upstream/health"
 )
@@ -42,14 +43,17 @@ type Report = func(path, format string, args ...any)
 
 // Config is one entry of the section upstreams.
 type Config struct {
-	Servers                   []ServerConfig   `yaml:"servers" required:"true" doc:"The servers of this pool."`
-	Balance                   string           `yaml:"balance" enum:"round_robin" default:"round_robin" doc:"How connections are spread over the servers: round_robin starts each one at the next server, as often as its weight says."`
-	Health                    *health.Config   `yaml:"health" doc:"Checks of the servers. A server whose checks fail gets no new connections until they succeed again; live ones stay. When all servers are down, requests are refused with 503 and Retry-After, at once. Without this section servers are not checked."`
-	Ejection                  health.Ejection  `yaml:"ejection" doc:"Servers to which connections fail are left out for a while."`
-	Discovery                 discovery.Config `yaml:"discovery" doc:"How the names in dns+ws, dns+wss, srv+ws and srv+wss URLs are looked up."`
-	ProxyProtocol             string           `yaml:"proxy_protocol" enum:"v1,v2" doc:"Begin each connection with a header of the PROXY protocol, which tells the client's address (as trusted_proxies of the listener gives it). Servers must expect it. Default: none."`
-	TLS                       *TLSConfig       `yaml:"tls" doc:"How the certificates of wss servers are verified. Without it: by the system's certificate authorities, for the host that stands in the server's URL."`
-	DangerouslyAllowAddresses []string         `yaml:"dangerously_allow_addresses" doc:"Addresses or networks (CIDR) that may be reached although they are refused otherwise: link-local and cloud metadata addresses, unspecified and multicast ones, and loopback addresses behind a DNS name."`
+	Servers                   []ServerConfig      `yaml:"servers" required:"true" doc:"The servers of this pool."`
+	Balance                   string              `yaml:"balance" enum:"round_robin,random_two,least_connections,consistent_hash" default:"round_robin" doc:"How connections are spread over the servers, by their weights: round_robin takes turns; random_two draws two and takes the one with fewer connections; least_connections takes the one with the fewest; consistent_hash takes the same one for the same value of hash, unless that has more than 1.25 times its share."`
+	Hash                      *HashConfig         `yaml:"hash" doc:"What consistent_hash hashes: address, {header: NAME}, {query: NAME}, {cookie: NAME} or {claim: NAME}. Requests without it are balanced as by random_two. Default: address."`
+	Sticky                    *StickyConfig       `yaml:"sticky" doc:"Keeps each client at one server, its plain requests too, while that is there and not full."`
+	SlowStart                 strictyaml.Duration `yaml:"slow_start" doc:"How long a server that is new, or is back, takes to come to its full share. Hashes do not heed it. Without it, no time."`
+	Health                    *health.Config      `yaml:"health" doc:"Checks of the servers. A server whose checks fail gets no new connections until they succeed again; live ones stay. When all servers are down, requests are refused with 503 and Retry-After, at once. Without this section servers are not checked."`
+	Ejection                  health.Ejection     `yaml:"ejection" doc:"Servers to which connections fail are left out for a while."`
+	Discovery                 discovery.Config    `yaml:"discovery" doc:"How the names in dns+ws, dns+wss, srv+ws and srv+wss URLs are looked up."`
+	ProxyProtocol             string              `yaml:"proxy_protocol" enum:"v1,v2" doc:"Begin each connection with a header of the PROXY protocol, which tells the client's address (as trusted_proxies of the listener gives it). Servers must expect it. Default: none."`
+	TLS                       *TLSConfig          `yaml:"tls" doc:"How the certificates of wss servers are verified. Without it: by the system's certificate authorities, for the host that stands in the server's URL."`
+	DangerouslyAllowAddresses []string            `yaml:"dangerously_allow_addresses" doc:"Addresses or networks (CIDR) that may be reached although they are refused otherwise: link-local and cloud metadata addresses, unspecified and multicast ones, and loopback addresses behind a DNS name."`
 }
 
 // ServerConfig is one server: its URL alone, or a mapping.
@@ -113,6 +117,9 @@ func Compile(name string, c Config, report Report) *Pool {
 	p.listed = compileServers(c.Servers, p.settings.allowed, fail)
 	p.settings.tls = compileTLS(c.TLS, c.Servers, fail)
 	p.settings.newChooser = strategyNamed(c.Balance, fail)
+	p.settings.slowStart = time.Duration(c.SlowStart)
+	p.settings.hash = compileHash(c, fail)
+	p.settings.sticky = c.Sticky.compile(fail)
 	p.settings.find = c.Discovery.Compile(within("discovery", fail))
 	p.settings.lookup = p.settings.find.Lookup
 	p.settings.connect = func(t target) connect { return p.settings.newDialer(t).DialContext }
@@ -135,6 +142,17 @@ func within(section string, report Report) Report {
 	return func(path, format string, args ...any) {
 		report(strings.TrimSuffix(section+"."+path, "."), format, args...)
 	}
+}
+
+// compileHash makes what consistent_hash needs.
+func compileHash(c Config, report Report) hashed {
+	switch {
+	case c.Hash == nil:
+		return addressValue
+	case c.Balance != "consistent_hash":
+		report("hash", "is only for balance: consistent_hash")
+	}
+	return c.Hash.compile("hash", report)
 }
 
 // compileServers parses the list of servers. Two servers may not share an address: the second would double the first one's share, and be
@@ -175,6 +193,9 @@ func (p *Pool) Name() string { return p.name }
 func (p *Pool) Attach(r *Registry, now time.Time) {
 	if p.registry != nil {
 		panic(fmt.Sprintf("upstream: pool %q is attached twice", p.name))
+	}
+	if p.OwnKey() && !r.HasKey() {
+		panic(fmt.Sprintf("upstream: pool %q is attached to a registry without a key", p.name))
 	}
 	p.registry = r
 	r.hold(p.name, p.listed, 1)

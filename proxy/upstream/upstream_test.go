@@ -43,9 +43,16 @@ func mustCompile(t *testing.T, c Config) *Pool {
 	if p == nil {
 		t.FailNow()
 	}
-	p.Attach(NewRegistry(time.Now(), quiet), time.Now())
+	p.Attach(testRegistry(), time.Now())
 	t.Cleanup(p.Detach)
 	return p
+}
+
+// testRegistry is a new registry with a key for cookies.
+func testRegistry() *Registry {
+	r := NewRegistry(time.Now(), quiet)
+	r.SetKey([]byte("the installation's own key, 32 b."))
+	return r
 }
 
 // urls is a list of servers that are nothing but URLs.
@@ -100,7 +107,17 @@ func TestCompileRefuses(t *testing.T) {
 		{"unspecified", Config{Servers: urls("ws://0.0.0.0:80")}, "servers[0]: ", "unspecified"},
 		{"unspecified IPv6", Config{Servers: urls("ws://[::]:80")}, "servers[0]: ", "unspecified"},
 		{"NAT64 loopback", Config{Servers: urls("ws://[64:ff9b::7f00:1]")}, "servers[0]: ", "loopback address behind a translator"},
-		{"strategy", Config{Servers: secure, Balance: "random"}, "balance: ", `unknown strategy "random", want one of: round_robin`},
+		{"strategy", Config{Servers: secure, Balance: "random"}, "balance: ", `unknown strategy "random", want one of: consistent_hash, least_connections, random_two, round_robin`},
+		{"hash for another strategy", Config{Servers: secure, Hash: &HashConfig{Address: true}}, "hash: ", "is only for balance: consistent_hash"},
+		{"hash of nothing", Config{Servers: secure, Balance: "consistent_hash", Hash: &HashConfig{}}, "hash: ", "0 values to hash, want one: address, {header: NAME}"},
+		{"hash of two", Config{Servers: secure, Sticky: &StickyConfig{Hash: &HashConfig{Header: "a", Claim: "b"}}}, "sticky.hash: ", "2 values to hash, want one"},
+		{"hash of no header", Config{Servers: secure, Sticky: &StickyConfig{Hash: &HashConfig{Header: "a b"}}}, "sticky.hash.header: ", `"a b" is not the name of a header field`},
+		{"hash of no cookie", Config{Servers: secure, Balance: "consistent_hash", Hash: &HashConfig{Cookie: "a;"}}, "hash.cookie: ", `"a;" is not the name of a cookie`},
+		{"sticky by nothing", Config{Servers: secure, Sticky: &StickyConfig{}}, "sticky: ", "says not by what, want cookie or hash"},
+		{"sticky by any cookie", Config{Servers: secure, Sticky: &StickyConfig{Cookie: &CookieConfig{Name: "fg"}}}, "sticky.cookie.name: ", `"fg" is not the name of such a cookie, want one that begins with __Host-, such as __Host-fg`},
+		{"sticky by a bad name", Config{Servers: secure, Sticky: &StickyConfig{Cookie: &CookieConfig{Name: "__Host-a=b"}}}, "sticky.cookie.name: ", "is not the name of such a cookie"},
+		{"short key", Config{Servers: secure, Sticky: &StickyConfig{Cookie: &CookieConfig{Key: Secrets{"S3CRET"}}}}, "sticky.cookie.key: ", "has 6 characters, want at least 32 by chance"},
+		{"second key short", Config{Servers: secure, Sticky: &StickyConfig{Cookie: &CookieConfig{Key: Secrets{strings.Repeat("k", 32), "S3CRET"}}}}, "sticky.cookie.key[1]: ", "has 6 characters"},
 		{"TLS for nobody", Config{Servers: urls("ws://a"), TLS: &TLSConfig{}}, "tls: ", "no server of this pool speaks TLS"},
 		{"server name", Config{Servers: secure, TLS: &TLSConfig{ServerName: "*.internal"}}, "tls.server_name: ", `server name "*.internal" has the host`},
 		{"server name with port", Config{Servers: secure, TLS: &TLSConfig{ServerName: "a:80"}}, "tls.server_name: ", "want an IPv6 address"},
@@ -168,10 +185,10 @@ func TestCompileAllowsListedAddress(t *testing.T) {
 }
 
 func TestEveryFieldIsDocumented(t *testing.T) {
-	for _, section := range []any{Config{}, ServerConfig{}, TLSConfig{}} {
+	for _, section := range []any{Config{}, ServerConfig{}, TLSConfig{}, StickyConfig{}, CookieConfig{}, HashConfig{}} {
 		s := reflect.TypeOf(section)
 		for i := range s.NumField() {
-			if f := s.Field(i); f.IsExported() && (f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "") {
+			if f := s.Field(i); f.IsExported() && f.Tag.Get("yaml") != "-" && (f.Tag.Get("yaml") == "" || f.Tag.Get("doc") == "") {
 				t.Errorf("%s.%s has no yaml or doc tag", s, f.Name)
 			}
 		}
