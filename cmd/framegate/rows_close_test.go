@@ -12,11 +12,12 @@ import (
 )
 
 // TestRowsClose holds the Close frames that are in order: they reach the other side once, with the same code and reason.
-func TestRowsClose(t *testing.T) {
-	t.Parallel()
+func TestRowsClose(t *testing.T) { onBothDrivers(t, rowsClose) }
+
+func rowsClose(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	type row struct {
 		name    string
 		payload []byte
@@ -71,11 +72,12 @@ func onlyClose(t *testing.T, u *wstest.Upstream, code int, reason string) {
 }
 
 // TestRowsAfterClose is row F-30 from both sides: what follows a Close is dropped, whatever it is, and there is one reply.
-func TestRowsAfterClose(t *testing.T) {
-	t.Parallel()
+func TestRowsAfterClose(t *testing.T) { onBothDrivers(t, rowsAfterClose) }
+
+func rowsAfterClose(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	tails := map[string][]byte{
 		"text":             wstest.Hex("81 81 M 61"),
 		"another Close":    wstest.Hex("88 82 M 03E9"),
@@ -121,11 +123,12 @@ func TestRowsAfterClose(t *testing.T) {
 }
 
 // TestRowsCloseEnds is what becomes of a connection whose peer does not do its part of the closing handshake.
-func TestRowsCloseEnds(t *testing.T) {
-	t.Parallel()
+func TestRowsCloseEnds(t *testing.T) { onBothDrivers(t, rowsCloseEnds) }
+
+func rowsCloseEnds(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	run("F-30/no answer to the Close", func(t *testing.T) {
 		path := rowPath(t)
 		g.up.Handle(path, wstest.Accept())
@@ -189,11 +192,12 @@ func TestRowsCloseEnds(t *testing.T) {
 }
 
 // TestRowsFragments is row F-20 and its neighbours: runes and messages in pieces arrive as they were sent.
-func TestRowsFragments(t *testing.T) {
-	t.Parallel()
+func TestRowsFragments(t *testing.T) { onBothDrivers(t, rowsFragments) }
+
+func rowsFragments(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	rows := []struct {
 		name   string
 		frames []string
@@ -252,11 +256,12 @@ func TestRowsFragments(t *testing.T) {
 }
 
 // TestRowsLimits looks at what just fits, and at the messages after it.
-func TestRowsLimits(t *testing.T) {
-	t.Parallel()
+func TestRowsLimits(t *testing.T) { onBothDrivers(t, rowsLimits) }
+
+func rowsLimits(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	fragment := func(first byte, n int) []byte { return wstest.ClientFrame(first, bytes.Repeat([]byte("f"), n)) }
 	rows := map[string][][]byte{
 		"F-14/16 fragments of 64 KiB":  append(append([][]byte{fragment(2, 64<<10)}, slices.Repeat([][]byte{fragment(0, 64<<10)}, 14)...), fragment(0x80, 64<<10)),

@@ -11,11 +11,12 @@ import (
 )
 
 // TestRowsPings shows where a ping and its pong go with `pings: relay`, and row F-33: a pong that nobody asked for goes nowhere.
-func TestRowsPings(t *testing.T) {
-	t.Parallel()
+func TestRowsPings(t *testing.T) { onBothDrivers(t, rowsPings) }
+
+func rowsPings(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	run("F-33/unsolicited pongs of the client", func(t *testing.T) {
 		c, u := g.open(t, rowPath(t))
 		pong := wstest.ClientFrame(0x8a, bytes.Repeat([]byte(wstest.Canary), 21)[:125])
@@ -75,11 +76,12 @@ func TestRowsPings(t *testing.T) {
 }
 
 // TestRowsPingsAnswered is `pings: answer`: the gateway answers each side itself and neither sees the other's pings.
-func TestRowsPingsAnswered(t *testing.T) {
-	t.Parallel()
+func TestRowsPingsAnswered(t *testing.T) { onBothDrivers(t, rowsPingsAnswered) }
+
+func rowsPingsAnswered(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{route: "pings: answer"})
+	g := startRows(t, rowSetup{driver: driver, route: "pings: answer"})
 	run("pings/of the client", func(t *testing.T) {
 		c, u := g.open(t, rowPath(t))
 		for _, payload := range []string{"", "p", string(bytes.Repeat([]byte("p"), 125))} {
@@ -121,9 +123,10 @@ func TestRowsPingsAnswered(t *testing.T) {
 }
 
 // TestRowsMaskKeys is row F-34: each frame that the gateway makes for an upstream has a key of its own.
-func TestRowsMaskKeys(t *testing.T) {
-	t.Parallel()
-	g := startRows(t, rowSetup{route: "pings: answer"})
+func TestRowsMaskKeys(t *testing.T) { onBothDrivers(t, rowsMaskKeys) }
+
+func rowsMaskKeys(t *testing.T, driver string) {
+	g := startRows(t, rowSetup{driver: driver, route: "pings: answer"})
 	g.up.Handle("/ws/keys", wstest.Then(wstest.AcceptAnd(slices.Repeat(wstest.Hex("89 01 70"), 10)), wstest.AnswerClose))
 	seen := make(map[[4]byte]int)
 	const sessions = 10
@@ -154,13 +157,14 @@ func TestRowsMaskKeys(t *testing.T) {
 }
 
 // TestRowsControlFlood is row R-08 and, for the upstream's side, R-11.
-func TestRowsControlFlood(t *testing.T) {
-	t.Parallel()
+func TestRowsControlFlood(t *testing.T) { onBothDrivers(t, rowsControlFlood) }
+
+func rowsControlFlood(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
 	const flood = 10_000
-	relay := startRows(t, rowSetup{})
-	answer := startRows(t, rowSetup{route: "pings: answer"})
+	relay := startRows(t, rowSetup{driver: driver})
+	answer := startRows(t, rowSetup{driver: driver, route: "pings: answer"})
 	for name, g := range map[string]*rowGate{"relay": relay, "answer": answer} {
 		for kind, first := range map[string]byte{"pings": 0x89, "pongs": 0x8a} {
 			run("R-08/"+kind+" of the client, "+name, func(t *testing.T) {
@@ -213,11 +217,12 @@ func TestRowsControlFlood(t *testing.T) {
 }
 
 // TestRowsDeadPeer is row R-06 with short times: a client or an upstream that answers no ping.
-func TestRowsDeadPeer(t *testing.T) {
-	t.Parallel()
+func TestRowsDeadPeer(t *testing.T) { onBothDrivers(t, rowsDeadPeer) }
+
+func rowsDeadPeer(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{route: "ping_interval: 400ms, pong_timeout: 2s"})
+	g := startRows(t, rowSetup{driver: driver, route: "ping_interval: 400ms, pong_timeout: 2s"})
 	run("R-06/client", func(t *testing.T) {
 		path := rowPath(t)
 		g.up.Handle(path, wstest.Then(wstest.Accept(), wstest.EchoFrames)) // it answers its own pings

@@ -15,11 +15,12 @@ const (
 )
 
 // TestRowsDeflateRelayed holds the rows of compressed messages that the gateway relays untouched with `compression: pass`.
-func TestRowsDeflateRelayed(t *testing.T) {
-	t.Parallel()
+func TestRowsDeflateRelayed(t *testing.T) { onBothDrivers(t, rowsDeflateRelayed) }
+
+func rowsDeflateRelayed(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{upstream: wstest.EchoWith(agreeDeflate)})
+	g := startRows(t, rowSetup{driver: driver, upstream: wstest.EchoWith(agreeDeflate)})
 	rows := []struct {
 		name   string
 		frames []string
@@ -78,8 +79,9 @@ func TestRowsDeflateRelayed(t *testing.T) {
 
 // TestRowsDeflateViolations is row Z-06 and its neighbours: RSV1 is legal on the first frame of a message alone, and only where the
 // extension was agreed.
-func TestRowsDeflateViolations(t *testing.T) {
-	t.Parallel()
+func TestRowsDeflateViolations(t *testing.T) { onBothDrivers(t, rowsDeflateViolations) }
+
+func rowsDeflateViolations(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
 	rows := []violation{
@@ -96,7 +98,7 @@ func TestRowsDeflateViolations(t *testing.T) {
 		{name: "Z-06/text after a compressed message must be UTF-8", frames: []string{"C1 87 M f248cdc9c90700", "81 82 M C328"}, good: 1, code: 1007},
 		{name: "Z-06/compressed frame over 1 MiB", frames: []string{"C2 FF 0000000000100001 M"}, code: 1009},
 	}
-	agreed := startRows(t, rowSetup{})
+	agreed := startRows(t, rowSetup{driver: driver})
 	for _, row := range rows {
 		run(row.name+", client", func(t *testing.T) {
 			path := rowPath(t)
@@ -125,7 +127,7 @@ func TestRowsDeflateViolations(t *testing.T) {
 		})
 	}
 
-	off := startRows(t, rowSetup{route: "compression: off", upstream: func(u *wstest.Upstream) {
+	off := startRows(t, rowSetup{driver: driver, route: "compression: off", upstream: func(u *wstest.Upstream) {
 		if u.Value("Sec-WebSocket-Extensions") != "" {
 			wstest.EchoWith(agreeDeflate)(u)
 		} else {
@@ -133,7 +135,7 @@ func TestRowsDeflateViolations(t *testing.T) {
 		}
 	}})
 	// Neither the upstream that declines nor the route that switches it off makes RSV1 legal.
-	declined := startRows(t, rowSetup{})
+	declined := startRows(t, rowSetup{driver: driver})
 	for name, g := range map[string]*rowGate{"declined by the upstream": declined, "compression off": off} {
 		run("Z-06/RSV1, "+name, func(t *testing.T) {
 			path := rowPath(t)

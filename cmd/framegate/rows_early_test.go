@@ -85,11 +85,12 @@ func TestRowsEarlyBytes(t *testing.T) {
 }
 
 // TestRowsEarlyFrames sends frames with the handshake: up to 4 KiB are held and come first, more end the handshake.
-func TestRowsEarlyFrames(t *testing.T) {
-	t.Parallel()
+func TestRowsEarlyFrames(t *testing.T) { onBothDrivers(t, rowsEarlyFrames) }
+
+func rowsEarlyFrames(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	for name, size := range map[string]int{"one byte": 1, "1 KiB": 1 << 10, "4 KiB": 4 << 10} {
 		for _, chop := range []int{1 << 20, 100} {
 			run(fmt.Sprintf("S-05/%s held, chop %d", name, chop), func(t *testing.T) {

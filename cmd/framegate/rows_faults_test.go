@@ -14,11 +14,12 @@ import (
 )
 
 // TestRowsUpstreamEnds are the rows X-01 and X-02: an upstream that goes away, in order or not, at any point of a message.
-func TestRowsUpstreamEnds(t *testing.T) {
-	t.Parallel()
+func TestRowsUpstreamEnds(t *testing.T) { onBothDrivers(t, rowsUpstreamEnds) }
+
+func rowsUpstreamEnds(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	half := wstest.ServerFrame(0x82, make([]byte, 1024))[:4+512]
 	first := wstest.ServerFrame(0x81, []byte("first"))
 	open := wstest.ServerFrame(0x01, []byte("open"))
@@ -85,11 +86,12 @@ func TestRowsUpstreamEnds(t *testing.T) {
 }
 
 // TestRowsBacklog is what X-01 and X-02 say of earlier messages: all that came before the end is delivered, however much it is.
-func TestRowsBacklog(t *testing.T) {
-	t.Parallel()
+func TestRowsBacklog(t *testing.T) { onBothDrivers(t, rowsBacklog) }
+
+func rowsBacklog(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	const messages, size = 300, 16 << 10
 	var backlog []byte
 	for i := range messages {
@@ -142,11 +144,12 @@ func TestRowsBacklog(t *testing.T) {
 }
 
 // TestRowsClientEnds mirrors X-01 and X-02: the upstream learns 1001, and a message that was cut is never completed.
-func TestRowsClientEnds(t *testing.T) {
-	t.Parallel()
+func TestRowsClientEnds(t *testing.T) { onBothDrivers(t, rowsClientEnds) }
+
+func rowsClientEnds(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	message := wstest.ClientFrame(0x81, []byte("first"))
 	fragment := wstest.ClientFrame(0x01, []byte("open"))
 	rows := []struct {
@@ -191,11 +194,12 @@ func TestRowsClientEnds(t *testing.T) {
 
 // TestRowsStreamedText is row F-21 in frames that are too long to be held back: the byte that is wrong ends the session at once,
 // and what has been relayed of the frame is never completed.
-func TestRowsStreamedText(t *testing.T) {
-	t.Parallel()
+func TestRowsStreamedText(t *testing.T) { onBothDrivers(t, rowsStreamedText) }
+
+func rowsStreamedText(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	text := bytes.Repeat([]byte("é"), 32<<10)
 	bad := slices.Clone(text)
 	bad[40_001] = 'x'
@@ -278,11 +282,12 @@ func TestRowsIdle(t *testing.T) {
 }
 
 // TestRowsTypes is `types`: a message of a kind that the route does not take ends with 1003.
-func TestRowsTypes(t *testing.T) {
-	t.Parallel()
+func TestRowsTypes(t *testing.T) { onBothDrivers(t, rowsTypes) }
+
+func rowsTypes(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{policy: originPolicy + ", client: {types: [text], max_frame: 100B, max_message: 200B, max_fragments: 3}, upstream: {types: [binary]}"})
+	g := startRows(t, rowSetup{driver: driver, policy: originPolicy + ", client: {types: [text], max_frame: 100B, max_message: 200B, max_fragments: 3}, upstream: {types: [binary]}"})
 	for _, row := range []violation{
 		{name: "types/binary", frames: []string{"82 81 M 61"}, code: 1003},
 		{name: "types/binary fragment", frames: []string{"02 81 M 61"}, code: 1003},

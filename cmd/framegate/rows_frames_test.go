@@ -130,11 +130,12 @@ func tooMany() []violation {
 	}
 }
 
-func TestRowsFramesFromClient(t *testing.T) {
-	t.Parallel()
+func TestRowsFramesFromClient(t *testing.T) { onBothDrivers(t, rowsFramesFromClient) }
+
+func rowsFramesFromClient(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	for _, row := range append(violations(), tooMany()...) {
 		run(row.name, func(t *testing.T) {
 			g.clientViolates(t, row, rowPath(t), func(c *wstest.Client, b []byte) { c.Send(b) })
@@ -163,11 +164,12 @@ func (g *rowGate) clientViolates(t *testing.T, row violation, path string, send 
 	wantFrames(t, u, want, 1001)
 }
 
-func TestRowsFramesFromUpstream(t *testing.T) {
-	t.Parallel()
+func TestRowsFramesFromUpstream(t *testing.T) { onBothDrivers(t, rowsFramesFromUpstream) }
+
+func rowsFramesFromUpstream(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	rows := append(violations(), tooMany()...)
 	rows = slices.DeleteFunc(rows, func(v violation) bool { return v.client })
 	rows = append(rows,
@@ -220,11 +222,12 @@ func (g *rowGate) upstreamViolates(t *testing.T, row violation, path string, fra
 }
 
 // TestRowsFramesEcho is row F-12: payloads at every edge of the length forms travel byte-exact, whole and chopped.
-func TestRowsFramesEcho(t *testing.T) {
-	t.Parallel()
+func TestRowsFramesEcho(t *testing.T) { onBothDrivers(t, rowsFramesEcho) }
+
+func rowsFramesEcho(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	for _, size := range []int{0, 1, 124, 125, 126, 127, 4095, 4096, 4097, 65535, 65536, 1 << 20} {
 		run(fmt.Sprintf("F-12/%d bytes", size), func(t *testing.T) {
 			c, u := g.open(t, rowPath(t))

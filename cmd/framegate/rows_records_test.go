@@ -40,11 +40,12 @@ func v12(c *tls.Config) {
 }
 
 // TestRowsTLSRecords is row T-09.
-func TestRowsTLSRecords(t *testing.T) {
-	t.Parallel()
+func TestRowsTLSRecords(t *testing.T) { onBothDrivers(t, rowsTLSRecords) }
+
+func rowsTLSRecords(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{certificates: "internal"})
+	g := startRows(t, rowSetup{driver: driver, certificates: "internal"})
 	keyUpdate := wstest.Hex("18 000001 00")
 	run("T-09/1000 KeyUpdates in one record", func(t *testing.T) {
 		r, u := g.openRaw(t, v13)
@@ -114,11 +115,12 @@ func TestRowsTLSRecords(t *testing.T) {
 }
 
 // TestRowsTLSEnds is row T-11, and ends of the connection that TLS does not announce.
-func TestRowsTLSEnds(t *testing.T) {
-	t.Parallel()
+func TestRowsTLSEnds(t *testing.T) { onBothDrivers(t, rowsTLSEnds) }
+
+func rowsTLSEnds(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{certificates: "internal"})
+	g := startRows(t, rowSetup{driver: driver, certificates: "internal"})
 	run("T-11/renegotiation", func(t *testing.T) {
 		r, u := g.openRaw(t, v12)
 		r.Send(r.Seal(handshake, wstest.ClientHello(t, g.named("app.example.com"))[5:]))

@@ -333,9 +333,10 @@ func TestRowsStorm(t *testing.T) {
 }
 
 // TestRowsReset is a part of row R-18: many connects that end at random phases leave nothing behind.
-func TestRowsReset(t *testing.T) {
-	t.Parallel()
-	g := startRows(t, rowSetup{})
+func TestRowsReset(t *testing.T) { onBothDrivers(t, rowsReset) }
+
+func rowsReset(t *testing.T, driver string) {
+	g := startRows(t, rowSetup{driver: driver})
 	head := append(get().Bytes(), wstest.ClientFrame(0x82, make([]byte, 200))...)
 	for i := range 400 {
 		c := wstest.Dial(t, g.Addr)

@@ -23,6 +23,7 @@ type rowSetup struct {
 	files        string           // further lines of the listener's tls section
 	upstream     wstest.Behaviour // wstest.Echo by default
 	servers      string           // of the upstream rows, the recorder by default
+	driver       string           // of the gateway, "auto" by default
 	route        string           // further keys of the route rows, `key: value, ...`
 	policy       string           // of the route rows; the allow list of the Origin rows by default
 	extra        string           // further lines of the file, at the top level
@@ -49,6 +50,9 @@ func startRows(t *testing.T, setup rowSetup) *rowGate {
 	}
 	if setup.certificates == "" {
 		setup.certificates = "off"
+	}
+	if setup.driver == "" {
+		setup.driver = "auto"
 	}
 	if setup.policy == "" {
 		setup.policy = originPolicy
@@ -78,8 +82,9 @@ upstreams:
 policies:
   rows: {%s}
 log: {level: debug, format: json}
+driver: %s
 %s
-`, setup.certificates, setup.files, setup.route, setup.servers, forbidden.Addr(), victims.Addr(), setup.policy, setup.extra)
+`, setup.certificates, setup.files, setup.route, setup.servers, forbidden.Addr(), victims.Addr(), setup.policy, setup.driver, setup.extra)
 	g := &rowGate{Process: wstest.Start(t, config), up: up, forbidden: forbidden}
 	if !setup.unguarded {
 		g.warmUp(t, setup)
@@ -258,6 +263,17 @@ func atOnce(t *testing.T) (run func(name string, row func(t *testing.T)), wait f
 		})
 	}
 	return run, rows.Wait
+}
+
+// onBothDrivers runs rows that depend on what moves the bytes of sessions with either driver, side by side.
+func onBothDrivers(t *testing.T, rows func(t *testing.T, driver string)) {
+	t.Parallel()
+	for _, driver := range []string{"auto", "goroutines"} {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			rows(t, driver)
+		})
+	}
 }
 
 // status is a short way to write the statuses of a row.

@@ -85,11 +85,12 @@ func rowsBackPressure(t *testing.T) {
 }
 
 // TestRowsFloods are the parts of that end without a time-out.
-func TestRowsFloods(t *testing.T) {
-	t.Parallel()
+func TestRowsFloods(t *testing.T) { onBothDrivers(t, rowsFloods) }
+
+func rowsFloods(t *testing.T, driver string) {
 	run, wait := atOnce(t)
 	defer wait()
-	g := startRows(t, rowSetup{})
+	g := startRows(t, rowSetup{driver: driver})
 	const chunk = 64 << 10
 	run("R-10/pings that nobody reads the answers of", func(t *testing.T) {
 		c, u := g.open(t, rowPath(t))
