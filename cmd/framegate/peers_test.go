@@ -215,6 +215,12 @@ type edge struct {
 // compresses as much, which takes long on a busy machine.
 func newEdge(t *testing.T, port int, route ...string) *edge {
 	t.Helper()
+	return newEdgeOn(t, "auto", port, route...)
+}
+
+// newEdgeOn is newEdge with a driver.
+func newEdgeOn(t *testing.T, driver string, port int, route ...string) *edge {
+	t.Helper()
 	if os.Getenv("FRAMEGATE_DIRECT") == "1" {
 		address := fmt.Sprintf("://127.0.0.1:%d", port)
 		return &edge{HTTP: "http" + address, WS: "ws" + address, CutCode: 1006}
@@ -238,7 +244,8 @@ policies:
   large:
     client: {max_frame: 17MiB, max_message: 17MiB, max_fragments: 8192}
     upstream: {max_frame: 17MiB, max_message: 17MiB, max_fragments: 8192}
-`, strings.Join(route, "\n    "), port)
+driver: %s
+`, strings.Join(route, "\n    "), port, driver)
 	p := wstest.Start(t, config)
 	address := "://localhost:" + wstest.Port(t, p.Addr)
 	return &edge{HTTP: "https" + address, WS: "wss" + address, CutCode: 1011, Gateway: p}
