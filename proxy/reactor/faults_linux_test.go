@@ -3,6 +3,7 @@ package reactor
 import (
 	"bytes"
 	"crypto/tls"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -362,6 +363,49 @@ func TestPanickingOwner(t *testing.T) {
 	r.advance(time.Minute)
 	if len(r.loop.group.done) != 1 || r.loop.live != 0 || r.loop.wheel.next() != noTick {
 		t.Errorf("%d sessions have ended, %d live", len(r.loop.group.done), r.loop.live)
+	}
+}
+
+// TestWithoutDescriptor adds sessions of which one side has no descriptor, or
+// is no transport: another driver may take them, since nothing has changed.
+func TestWithoutDescriptor(t *testing.T) {
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"pipe":              func(c net.Conn) net.Conn { return c },
+		"transport":         func(c net.Conn) net.Conn { return NewTransport(c) },
+		"TLS":               func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{}) },
+		"TLS, on transport": func(c net.Conn) net.Conn { return tls.Server(NewTransport(c), &tls.Config{}) },
+	} {
+		for _, side := range []relay.Side{relay.Client, relay.Upstream} {
+			t.Run(name+", "+side.String(), func(t *testing.T) {
+				l := newLoopByHand(t, wheelTick)
+				r := &rig{t: t, loop: l, ledger: &ledger{}}
+				r.core = relay.New(testLimits(), nil, l.now)
+				conns := r.connect([2]wiring{{network: "unix"}, {network: "unix"}})
+				good := conns[side]
+				ours, theirs := net.Pipe()
+				conns[side] = wrap(ours)
+				before := descriptors(t)
+				if _, err := l.group.Add(r.core, conns[relay.Client], conns[relay.Upstream], [2][]byte{}, r.ledger); err != unix.ENOTSUP {
+					t.Errorf("got %v, want ENOTSUP", err)
+				}
+				if after, n := descriptors(t), l.sessions.Load(); after != before || n != 0 || l.poll() != 0 {
+					t.Errorf("%d descriptors, %d before; the loop counts %d sessions", after, before, n)
+				}
+				go theirs.Write([]byte("a"))
+				if n, err := ours.Read(make([]byte, 9)); n != 1 || err != nil {
+					t.Errorf("the pipe reads %d bytes, %v", n, err)
+				}
+				theirs.Close()
+				ours.Close()
+				other := conns[side.Other()]
+				r.peers[side.Other()].send([]byte("b"))
+				if n, err := other.Read(make([]byte, 9)); n != 1 || err != nil {
+					t.Errorf("the other side reads %d bytes, %v", n, err)
+				}
+				good.Close()
+				other.Close()
+			})
+		}
 	}
 }
 
