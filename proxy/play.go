@@ -50,9 +50,9 @@ func (o *Outcome) Play(now time.Time) *Play {
 	return &Play{core: relay.New(&limits, grant, now), rules: &o.route.rules, now: now}
 }
 
-// Send has one side send a message some time after the one before.
-func (p *Play) Send(fromClient, text bool, payload []byte, after time.Duration) Played {
-	p.pass(after)
+// Send has one side send a message now: at the time to which Advance has come.
+func (p *Play) Send(fromClient, text bool, payload []byte) Played {
+	p.hits = nil // of messages before
 	from, op := relay.Upstream, frame.OpBinary
 	var key *[4]byte
 	if fromClient {
@@ -71,19 +71,31 @@ func (p *Play) Send(fromClient, text bool, payload []byte, after time.Duration) 
 	return p.verdict(from, before)
 }
 
-// pass lets time pass, and what was delayed go on.
-func (p *Play) pass(d time.Duration) {
-	p.hits = nil
-	to := p.now.Add(d)
-	for at := p.core.Deadline(); !at.After(to) && !p.core.Done(); at = p.core.Deadline() {
-		p.now = at
-		p.core.Tick(at)
-		p.drain()
+// Advance lets time pass on all sessions together, in the order in which they
+// have something to do: what was delayed goes on.
+func Advance(all []*Play, to time.Time) {
+	for {
+		next := to
+		var first *Play
+		for _, p := range all {
+			if at := p.core.Deadline(); !p.core.Done() && !at.After(next) {
+				next, first = at, p
+			}
+		}
+		if first == nil {
+			break
+		}
+		first.tick(next)
 	}
-	p.now = to
-	p.core.Tick(to)
+	for _, p := range all {
+		p.tick(to)
+	}
+}
+
+func (p *Play) tick(now time.Time) {
+	p.now = now
+	p.core.Tick(now)
 	p.drain()
-	p.hits = nil // of messages before
 }
 
 // drain does what the session asks of its driver: everything is written at once.

@@ -22,11 +22,12 @@ type File struct {
 
 // Test is a request and what the policies should make of it.
 type Test struct {
-	Name     string    `yaml:"name" required:"true" doc:"What the test shows."`
-	Policies []string  `yaml:"policies" doc:"Policies that judge, instead of those of the request's route."`
-	Request  Request   `yaml:"request" required:"true" doc:"The request."`
-	Messages []Message `yaml:"messages" doc:"Messages of the connection once it is admitted, in their order."`
-	Expect   Expect    `yaml:"expect" required:"true" doc:"What is expected. What is left out may be anything."`
+	Name        string             `yaml:"name" required:"true" doc:"What the test shows."`
+	Policies    []string           `yaml:"policies" doc:"Policies that judge, instead of those of the request's route."`
+	Request     Request            `yaml:"request" required:"true" doc:"The request."`
+	Connections map[string]Request `yaml:"connections" doc:"Further connections, by name: handshakes that come behind the request, and must be admitted. They share its limits as they would in a gateway."`
+	Messages    []Message          `yaml:"messages" doc:"Messages of the connection once it is admitted, or of the further ones, in their order."`
+	Expect      Expect             `yaml:"expect" required:"true" doc:"What is expected. What is left out may be anything."`
 }
 
 // Expect is what a test demands of the outcome.
@@ -83,10 +84,21 @@ func (t *Test) check(i int, names map[string]int, doc *strictyaml.Document) (err
 	if len(t.Messages) > 0 && (t.Expect.Decision != "admit" || t.Request.plain()) {
 		at("messages", "only a handshake that is admitted has messages")
 	}
+	for name, r := range t.Connections {
+		path := strictyaml.Key("connections", name)
+		r.check(func(key, format string, args ...any) { at(strictyaml.Join(path, key), format, args...) })
+		if len(t.Messages) == 0 || r.plain() {
+			at(path, "only a handshake before messages is a further connection")
+		}
+	}
 	for n := range t.Messages {
-		t.Messages[n].check(func(path, format string, args ...any) {
+		m := &t.Messages[n]
+		m.check(func(path, format string, args ...any) {
 			at(strictyaml.Join(indexed("messages", n), path), format, args...)
 		})
+		if _, ok := t.Connections[m.Connection]; !ok && m.Connection != "" {
+			at(strictyaml.Join(indexed("messages", n), "connection"), "unknown connection %q, want a name of connections, or none for that of the request", m.Connection)
+		}
 	}
 	t.Request.check(func(path, format string, args ...any) { at(strictyaml.Join("request", path), format, args...) })
 	return errs

@@ -14,15 +14,16 @@ import (
 // Message is one message of a connection, or several of the same kind, and what
 // is expected of the last one.
 type Message struct {
-	From   string              `yaml:"from" enum:"client,upstream" default:"client" doc:"Who sends it."`
-	Text   *string             `yaml:"text" doc:"A text message."`
-	Binary *string             `yaml:"binary" doc:"A binary message, its bytes given as text."`
-	Hex    *string             `yaml:"hex" doc:"A binary message, its bytes in hexadecimal; spaces may stand between them."`
-	Size   strictyaml.Size     `yaml:"size" doc:"What is given is filled with the letter x to so many bytes; alone it is a text message."`
-	After  strictyaml.Duration `yaml:"after" default:"0s" min:"0" doc:"Time since the message before."`
-	Times  int                 `yaml:"times" default:"1" min:"1" max:"100000" doc:"How often it is sent; what is expected is expected of the last one, and of the others that they pass."`
-	Every  strictyaml.Duration `yaml:"every" default:"0s" min:"0" doc:"Time from one of these messages to the next."`
-	Expect MessageExpect       `yaml:"expect" required:"true" doc:"What becomes of it."`
+	Connection string              `yaml:"connection" doc:"On which of connections; without it, on that of the request."`
+	From       string              `yaml:"from" enum:"client,upstream" default:"client" doc:"Who sends it."`
+	Text       *string             `yaml:"text" doc:"A text message."`
+	Binary     *string             `yaml:"binary" doc:"A binary message, its bytes given as text."`
+	Hex        *string             `yaml:"hex" doc:"A binary message, its bytes in hexadecimal; spaces may stand between them."`
+	Size       strictyaml.Size     `yaml:"size" doc:"What is given is filled with the letter x to so many bytes; alone it is a text message."`
+	After      strictyaml.Duration `yaml:"after" default:"0s" min:"0" doc:"Time since the message before, on whatever connection."`
+	Times      int                 `yaml:"times" default:"1" min:"1" max:"100000" doc:"How often it is sent; what is expected is expected of the last one, and of the others that they pass."`
+	Every      strictyaml.Duration `yaml:"every" default:"0s" min:"0" doc:"Time from one of these messages to the next."`
+	Expect     MessageExpect       `yaml:"expect" required:"true" doc:"What becomes of it."`
 }
 
 // MessageExpect is what a test demands of a message.
@@ -66,10 +67,22 @@ func (m *Message) payload() (payload []byte, text bool) {
 	return append(payload, strings.Repeat("x", max(0, int(m.Size)-len(payload)))...), text
 }
 
+// A playing is the connections of a test: its request's under "", and the
+// further ones by their names.
+type playing struct {
+	named map[string]*proxy.Play
+	all   []*proxy.Play
+	now   time.Time
+}
+
+func (p *playing) add(name string, out *proxy.Outcome) {
+	play := out.Play(p.now)
+	p.named[name], p.all = play, append(p.all, play)
+}
+
 // play sends the messages of a test and returns what is not as expected, and
 // what each rule did.
-func (t *Test) play(out *proxy.Outcome, now time.Time) (failures []Failure, trace []Step) {
-	p := out.Play(now)
+func (t *Test) play(p *playing) (failures []Failure, trace []Step) {
 	for i := range t.Messages {
 		m := &t.Messages[i]
 		payload, text := m.payload()
@@ -79,7 +92,9 @@ func (t *Test) play(out *proxy.Outcome, now time.Time) (failures []Failure, trac
 			if n == 0 {
 				after = time.Duration(m.After)
 			}
-			got = p.Send(m.From == "client", text, payload, after)
+			p.now = p.now.Add(after)
+			proxy.Advance(p.all, p.now)
+			got = p.named[m.Connection].Send(m.From == "client", text, payload)
 			for _, hit := range got.Rules {
 				outcome := hit.Action
 				if hit.Shadow {

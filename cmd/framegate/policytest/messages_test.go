@@ -141,3 +141,57 @@ func TestOperationLimits(t *testing.T) {
 		}
 	}
 }
+
+// Limits that several connections reach together.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	gateway := strings.Replace(messageGateway, "{per_connection: 1/s burst 3, on_limit: drop}", "{per_ip: 1/s burst 3, on_limit: drop}", 1)
+	gateway = strings.Replace(gateway, "on_match: {reply: 'no'}}", "on_match: {reply: 'no'}, limits: {find: {per_route: 1/s burst 2, on_limit: delay}}}", 1)
+	play := func(messages string) *Suite {
+		return run(t, gateway, `tests:
+  - name: a
+    request: {url: "wss://chat.example.com/", headers: {Origin: "https://chat.example.com"}}
+    expect: {decision: admit}
+    connections:
+      same: {url: "wss://chat.example.com/", headers: {Origin: "https://chat.example.com"}}
+      other: {url: "wss://chat.example.com/", headers: {Origin: "https://chat.example.com"}, address: 192.0.2.9}
+    messages:
+`+"      - "+strings.ReplaceAll(messages, "\n", "\n      - ")+"\n")
+	}
+	for name, messages := range map[string]string{
+		"an address": `{text: '{"type":"a"}', times: 2, expect: {action: pass}}
+{connection: same, text: '{"type":"a"}', expect: {action: pass}}
+{connection: same, text: '{"type":"a"}', expect: {action: drop, rule: chat/client.messages.per_ip}}
+{text: '{"type":"a"}', expect: {action: drop, rule: chat/client.messages.per_ip}}
+{connection: other, text: '{"type":"a"}', times: 3, expect: {action: pass}}
+{connection: same, text: '{"type":"a"}', after: 1s, expect: {action: pass}}`,
+		"a route": `{text: '{"type":"find"}', expect: {action: pass}}
+{connection: other, text: '{"type":"find"}', expect: {action: pass}}
+{connection: same, text: '{"type":"find"}', expect: {action: delay, rule: chat/client.operations.limits.find.per_route}}
+{connection: other, text: '{"type":"find"}', after: 1s, expect: {action: delay}}
+{connection: other, text: '{"type":"a"}', after: 2s, expect: {action: pass}}`,
+	} {
+		if s := play(messages); s.Failed() > 0 {
+			t.Errorf("%s: %+v\n%+v", name, s.Results[0].Failures, s.Results[0].Trace)
+		}
+	}
+	refused := run(t, gateway, `tests:
+  - name: a
+    request: {url: "wss://chat.example.com/", headers: {Origin: "https://chat.example.com"}}
+    expect: {decision: admit}
+    connections: {evil: {url: "wss://chat.example.com/", headers: {Origin: "https://evil.example"}}}
+    messages: [{text: '{}', expect: {action: pass}}]
+`)
+	if f := refused.Results[0].Failures; len(f) != 1 || f[0].What != "connections.evil" || !strings.HasPrefix(f[0].Got, "refuse origin") {
+		t.Errorf("a connection that is refused: %+v", f)
+	}
+	file := write(t, gateway, `tests:
+  - {name: a, request: {url: "wss://chat.example.com/"}, expect: {decision: admit}, connections: {b: {url: "https://chat.example.com/"}}, messages: [{connection: c, text: x, expect: {action: pass}}]}
+`)
+	_, err := Run(t.Context(), []string{file}, noEnvironment, now)
+	for _, want := range []string{"tests[0].connections.b: only a handshake", `tests[0].messages[0].connection: unknown connection "c"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}

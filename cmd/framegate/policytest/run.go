@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -111,8 +112,17 @@ func (s *Suite) run(ctx context.Context, t *Test, cfg *proxy.Config, now time.Ti
 	}
 	r := &Result{Name: t.Name, Failures: t.Expect.compare(t.Request.plain(), out), Trace: steps(out)}
 	if len(t.Messages) > 0 && out.Status == 0 {
-		failures, trace := t.play(out, out.Admission.Now)
-		r.Failures, r.Trace = append(r.Failures, failures...), append(r.Trace, trace...)
+		p := &playing{named: map[string]*proxy.Play{}, now: out.Admission.Now}
+		p.add("", out)
+		further, err := bench.connect(ctx, t, p, r)
+		defer further()
+		if err != nil {
+			return nil, err
+		}
+		if len(r.Failures) == 0 {
+			failures, trace := t.play(p)
+			r.Failures, r.Trace = append(r.Failures, failures...), append(r.Trace, trace...)
+		}
 	}
 	for _, step := range r.Trace {
 		name := step.Policy + "/" + step.Rule
@@ -146,6 +156,33 @@ func (b *bench) try(ctx context.Context, r *Request, n int, now time.Time, all b
 	}
 	req.Policies, req.All, b.stage.service = b.policies, all, r.ForwardAuth
 	return b.trial.Try(ctx, req)
+}
+
+// connect makes the further connections of a test, which release ends.
+func (b *bench) connect(ctx context.Context, t *Test, p *playing, r *Result) (release func(), err error) {
+	var held []*policy.Admission
+	release = func() {
+		for _, a := range held {
+			a.Release()
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Connections)) {
+		request := t.Connections[name]
+		out, err := b.try(ctx, &request, 0, p.now, false)
+		if err != nil {
+			return release, err
+		}
+		if out.Admission != nil {
+			held = append(held, out.Admission)
+		}
+		r.Trace = append(r.Trace, steps(out)...)
+		if out.Status != 0 {
+			r.Failures = append(r.Failures, Failure{strictyaml.Key("connections", name), "admit", "refuse " + out.Reason})
+			continue
+		}
+		p.add(name, out)
+	}
+	return release, nil
 }
 
 // steps lists what each rule said.
