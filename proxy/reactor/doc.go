@@ -20,6 +20,12 @@
 // joins loop.next, which is read in the next turn, once each, so that nobody who
 // floods keeps the others waiting.
 //
+// # A turn
+//
+// The loop reads whoever has sent something and feeds their sessions; where that
+// was little, it writes what follows only when all were read (loop.receive says
+// why). Nobody waits longer for that than for the turn.
+//
 // # Descriptors
 //
 // After the handshake a descriptor is duplicated out of its net.Conn, which is

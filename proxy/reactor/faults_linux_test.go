@@ -358,6 +358,7 @@ func TestPanickingOwner(t *testing.T) {
 	r.hooks = touchy{r.ledger}
 	r.begin(wiring{name: "unix", network: "unix", tls: tls.VersionTLS13}, testLimits(), nil, [2][]byte{})
 	r.Send(relay.Client, sends(relay.Client, frame.OpText, []byte("good")))
+	r.advance(tellEvery + wheelTick)
 	wantTold(t, r.peers[relay.Client], 1011)
 	wantTold(t, r.peers[relay.Upstream], 1011)
 	r.advance(time.Minute)

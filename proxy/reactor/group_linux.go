@@ -71,7 +71,7 @@ type Handle struct{ s *session }
 // take them.
 func (g *Group) Add(core *relay.Session, client, upstream net.Conn, early [2][]byte, hooks Hooks) (Handle, error) {
 	s := &session{core: core, hooks: hooks, loop: g.least()}
-	s.timer.owner = s
+	s.timer.owner, s.start = s, core.Start().Sub(s.loop.start)
 	h := handOver{early: early}
 	for side, conn := range [2]net.Conn{relay.Client: client, relay.Upstream: upstream} {
 		if err := h.duplicate(s, relay.Side(side), conn); err != nil {

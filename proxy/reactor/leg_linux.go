@@ -3,6 +3,7 @@ package reactor
 import (
 	"crypto/tls"
 	"io"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -268,7 +269,7 @@ func send(fd int32, p []byte) (int, unix.Errno)    { return transfer(unix.SYS_SE
 
 func transfer(call uintptr, fd int32, p []byte) (int, unix.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		n, _, errno := syscall.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
 		if errno != unix.EINTR {
 			return int(n), errno
 		}

@@ -17,9 +17,12 @@ import (
 const (
 	readSize  = 64 << 10
 	bulkSize  = 256 << 10 // of a read where that is worth it: see leg.room
+	smallRead = 4 << 10   // of bytes that are written only once all are read: see loop.receive
+	smallRoom = 64 << 10  // for such bytes
 	maxCork   = 256 << 10
 	maxEvents = 256
 	maxFires  = 4 // of one timer, in one turn
+	tellEvery = time.Second
 
 	errorEvents = unix.EPOLLERR | unix.EPOLLHUP
 	endEvents   = unix.EPOLLRDHUP | errorEvents
@@ -47,7 +50,11 @@ type loop struct {
 	next   []*leg // and in the next one
 	events []unix.EpollEvent
 	buf    []byte
-	cork   []byte // what tls.Conn wrote and nobody has sent
+	kept   int        // bytes at the start of buf that sessions still have to hand out
+	fed    []*session // that have to
+	noted  []*session // that have relayed something of which nobody was told
+	tell   timer      // when they will be
+	cork   []byte     // what tls.Conn wrote and nobody has sent
 	live   int
 
 	poller func(uintptr) bool // polls for wait
@@ -89,7 +96,8 @@ func (l *loop) turn(n int, now time.Time) {
 		l.event(&l.events[i])
 	}
 	l.readOn()
-	l.wheel.advance(l.wheel.before(now.Sub(l.start)), fire)
+	l.handOut()
+	l.wheel.advance(l.wheel.before(now.Sub(l.start)), l.fire)
 	l.arm()
 }
 
@@ -107,7 +115,7 @@ func (l *loop) wait() (n int, parked bool) {
 }
 
 func (l *loop) poll() int {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
 	if errno != 0 {
 		return 0 // EINTR; nothing else can happen to a set of our own
 	}
@@ -140,24 +148,35 @@ func (l *loop) event(e *unix.EpollEvent) {
 	}
 }
 
-// receive feeds the session what one side has sent.
+// receive feeds the session what one side has sent. Where that is little, what
+// follows from it waits until the others were read: to read and to write in
+// runs costs a tenth less than in turn, since the kernel's code for either
+// stays in the processor's caches, and a peer that is awake is not woken again.
 func (l *loop) receive(x *leg) {
 	if !x.readable() {
 		return
 	}
+	if l.kept >= smallRoom {
+		l.handOut()
+	}
 	s := x.session
 	s.change(func(core *relay.Session) {
-		p := x.room(l.buf)
+		p := x.room(l.buf[l.kept:])
 		n, more, err := x.read(p)
 		s.drain() // reading TLS may have ended the writing
 		if n > 0 {
 			core.Feed(x.side, p[:n], l.now)
-			s.report(x.side)
+			l.note(s)
 		}
 		if more {
 			l.again(x)
 		}
 		if err == nil {
+			if 0 < n && n <= smallRead {
+				l.kept += n
+				l.fed = append(l.fed, s)
+				s.fed = true
+			}
 			return
 		}
 		x.eof = true
@@ -170,6 +189,17 @@ func (l *loop) receive(x *leg) {
 			core.Gone(x.side, l.now)
 		}
 	})
+}
+
+// handOut lets the sessions go on that were fed.
+func (l *loop) handOut() {
+	for i, s := range l.fed {
+		l.fed[i] = nil
+		if s.fed {
+			s.goOn()
+		}
+	}
+	l.fed, l.kept = l.fed[:0], 0
 }
 
 // again lets a leg be read in the next turn: what is left in the descriptor was
@@ -216,7 +246,7 @@ func (l *loop) adopt(s *session, h *handOver) {
 		if p := h.early[from]; len(p) > 0 {
 			s.change(func(core *relay.Session) {
 				core.Feed(from, p, l.now)
-				s.report(from)
+				l.note(s)
 			})
 		}
 	}
@@ -239,20 +269,45 @@ func (l *loop) end(s *session) {
 }
 
 // fire is called for each timer that is due.
-func fire(t *timer) {
+func (l *loop) fire(t *timer) {
+	if t == &l.tell {
+		l.report()
+		return
+	}
 	s := t.owner
 	s.change(func(core *relay.Session) {
-		now := s.loop.now
 		// What is written for one side may have kept something else from being
 		// due, which is then due at once.
 		for range maxFires {
-			core.Tick(now)
-			s.reportBoth()
-			if s.drain(); core.Deadline().After(now) {
+			core.Tick(l.now)
+			l.note(s)
+			if s.drain(); s.due() > l.now.Sub(l.start) {
 				break
 			}
 		}
 	})
+}
+
+// note has the owner of a session told, some time soon, of what it relayed.
+func (l *loop) note(s *session) {
+	if s.noted {
+		return
+	}
+	s.noted = true
+	l.noted = append(l.noted, s)
+	if l.tell.at == 0 {
+		l.wheel.set(&l.tell, l.wheel.after(l.now.Add(tellEvery).Sub(l.start)))
+	}
+}
+
+// report tells the owners of sessions what was relayed.
+func (l *loop) report() {
+	for i, s := range l.noted {
+		l.noted[i] = nil
+		s.noted = false
+		s.change(func(*relay.Session) { s.reportBoth() })
+	}
+	l.noted = l.noted[:0]
 }
 
 // arm sets the alarm to the next tick that matters, where it is not set to an

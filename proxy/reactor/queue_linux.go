@@ -12,7 +12,7 @@ func newLoop(g *Group) (*loop, error) {
 	l := &loop{
 		group: g, epoll: -1, wake: -1, alarm: -1,
 		clock: time.Now, start: time.Now(), wheel: wheel{tick: wheelTick},
-		events: make([]unix.EpollEvent, maxEvents), buf: make([]byte, bulkSize),
+		events: make([]unix.EpollEvent, maxEvents), buf: make([]byte, smallRoom+smallRead+bulkSize),
 	}
 	l.now = l.start
 	l.poller = func(uintptr) bool {

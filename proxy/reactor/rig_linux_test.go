@@ -253,6 +253,7 @@ func (r *rig) stop() {
 	r.t.Helper()
 	r.leave()
 	l := r.loop
+	l.turn(l.poll(), l.now.Add(tellEvery+wheelTick)) // whom to tell of what was relayed
 	if len(l.group.done) > 0 {
 		r.t.Errorf("%d more sessions have ended", len(l.group.done))
 	}
@@ -264,8 +265,8 @@ func (r *rig) stop() {
 			r.t.Errorf("the loop remembers a leg at descriptor %d", fd)
 		}
 	}
-	if l.wheel.next() != noTick {
-		r.t.Error("a timer is left")
+	if l.wheel.next() != noTick || len(l.noted) > 0 || len(l.fed) > 0 || l.kept > 0 {
+		r.t.Errorf("a timer is left, or %d and %d sessions and %d bytes are", len(l.noted), len(l.fed), l.kept)
 	}
 }
 

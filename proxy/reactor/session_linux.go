@@ -15,8 +15,11 @@ type session struct {
 	hooks   Hooks
 	legs    [2]leg // by relay.Side
 	timer   timer
+	start   time.Duration  // of the core, since that of the loop
 	counted [2]relay.Stats // of which hooks was told
 	faults  uint8
+	fed     bool // in loop.fed: what the core asks for is still to be done
+	noted   bool // in loop.noted
 	over    bool // both descriptors are closed
 }
 
@@ -41,6 +44,9 @@ func (s *session) post(f func(core *relay.Session, now time.Time)) {
 // ends this session and no other: it is told to end itself, and at the second
 // one it is given up.
 func (s *session) change(f func(core *relay.Session)) {
+	if s.fed {
+		s.goOn()
+	}
 	if s.over || s.try(f) {
 		return
 	}
@@ -62,8 +68,16 @@ func (s *session) try(f func(core *relay.Session)) (ok bool) {
 		}
 	}()
 	f(s.core)
-	s.settle()
+	if !s.fed {
+		s.settle()
+	}
 	return true
+}
+
+// goOn does what the core asks for since it was fed.
+func (s *session) goOn() {
+	s.fed = false
+	s.change(func(*relay.Session) {})
 }
 
 // confess tells the owner of a fault. It may be the owner's own.
@@ -98,10 +112,13 @@ func (s *session) settle() {
 		return
 	}
 	w := &s.loop.wheel
-	if at := w.after(s.core.Deadline().Sub(s.loop.start)); s.timer.at == 0 || at < s.timer.at {
+	if at := w.after(s.due()); s.timer.at == 0 || at < s.timer.at {
 		w.set(&s.timer, at)
 	}
 }
+
+// due is when the core must be told the time, since the start of the loop.
+func (s *session) due() time.Duration { return s.start + s.core.Due() }
 
 // drain does what the core asks for.
 func (s *session) drain() {

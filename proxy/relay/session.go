@@ -168,6 +168,9 @@ func New(limits *Limits, grant *Grant, now time.Time) *Session {
 	return s
 }
 
+// Start returns the time that New was told.
+func (s *Session) Start() time.Time { return s.start }
+
 // clock is the session's time as others know it.
 func (s *Session) clock() time.Time { return s.start.Add(s.now) }
 

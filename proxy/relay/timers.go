@@ -9,7 +9,10 @@ const never = time.Duration(math.MaxInt64)
 
 // Deadline returns when Tick must be called next, if nothing else happens
 // before. It is never zero.
-func (s *Session) Deadline() time.Time {
+func (s *Session) Deadline() time.Time { return s.start.Add(s.Due()) }
+
+// Due is Deadline as a time since Start.
+func (s *Session) Due() time.Duration {
 	at := s.due(Client, s.due(Upstream, never))
 	switch {
 	case s.cause != None:
@@ -19,9 +22,9 @@ func (s *Session) Deadline() time.Time {
 		at = min(at, s.idleAt(), after(0, s.limits.MaxLifetime), s.expires)
 	}
 	if at == never {
-		at = s.now + time.Hour
+		return s.now + time.Hour
 	}
-	return s.start.Add(at)
+	return at
 }
 
 // Tick lets time pass.
