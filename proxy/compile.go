@@ -28,6 +28,7 @@ type Report = func(path, format string, args ...any)
 func compile(cfg *Config, common *shared, report, warn Report) *site {
 	s := &site{cfg: cfg, pools: map[string]*upstream.Pool{}}
 	compileListeners(cfg.Listeners, report)
+	compileCertificates(cfg, report, warn)
 	compileAdmin(cfg.Admin, report)
 	compileDrain(cfg.Drain, prefixed("drain", report))
 	if cfg.Redis != nil {
@@ -128,6 +129,7 @@ func compileListeners(all []ListenerConfig, report Report) {
 		compileNetworks(c.TrustedProxies, "trusted_proxies", at)
 		compileProtocols(c, at)
 		c.TLS.Validate(prefixed("tls", at))
+		compileEntrance(&c, at)
 	}
 }
 

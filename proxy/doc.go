@@ -40,6 +40,7 @@
 //	admin.httpLoop        one                        admin.close
 //	ratelimit's link      one per ratelimit.Redis    ratelimit.Redis.Close; go-redis dials in goroutines of its own, each within a second
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close
+//	tlsmgr's ACME         see there                  tlsmgr.Manager.Close
 //	upstream.Pool.checkLoop  one per checked server  upstream.Pool.Detach
 //	upstream.Pool.findLoop  one per name of servers  upstream.Pool.Detach
 //	jwks.Source.run       one per key set URL        jwks.Cache.Close

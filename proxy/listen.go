@@ -14,6 +14,7 @@ import (
 
 	"github.com/framegate/framegate/proxy/handshake"
 	"github.com/framegate/framegate/ratelimit"
+	"github.com/framegate/framegate/tlsmgr"
 )
 
 const (
@@ -178,6 +179,10 @@ func (l *listener) admit(c net.Conn, free func()) {
 			return
 		}
 		state := tc.ConnectionState()
+		if tlsmgr.IsChallenge(state) { // the handshake was all that the CA wanted
+			hc.Close()
+			return
+		}
 		hc.Conn, hc.secure, hc.tls = tc, true, state.ServerName
 		if state.NegotiatedProtocol == alpnHTTP2 {
 			l.handOver(newH2Conn(hc, l.server.http2Ended), l.conns2)

@@ -16,10 +16,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/framegate/framegate/internal/acmetest"
 	"github.com/framegate/framegate/internal/wstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, acmetest.Leftovers()...) }
 
 // A logBook keeps the lines of a log.
 type logBook struct {

@@ -48,6 +48,7 @@ type plainRequest struct {
 	lease    *upstream.Lease // nil before a server was reached
 	refused  *refused        // why none was
 	failure  error
+	hsts     []string // of the listener, in place of the upstream's
 }
 
 type plainKey struct{}
@@ -55,7 +56,8 @@ type plainKey struct{}
 // serve relays one request whose path is canonical. It returns why it could
 // not.
 func (p *plainProxy) serve(s *Server, w http.ResponseWriter, r *http.Request, path string, a *policy.Admission) *refused {
-	state := &plainRequest{server: s, path: path, admitted: a}
+	state := &plainRequest{server: s, path: path, admitted: a, hsts: w.Header()[hstsField]}
+	w.Header().Del(hstsField) // else there were two
 	defer func() { state.lease.Release() }()
 	r = r.WithContext(context.WithValue(r.Context(), plainKey{}, state))
 	body := newPacedBody(w, r)
@@ -63,9 +65,13 @@ func (p *plainProxy) serve(s *Server, w http.ResponseWriter, r *http.Request, pa
 		r.Body = body
 	}
 	p.proxy.ServeHTTP(w, r)
-	switch {
-	case state.failure == nil:
+	if state.failure == nil {
 		return nil
+	}
+	if state.hsts != nil {
+		w.Header()[hstsField] = state.hsts
+	}
+	switch {
 	case body.tooSlow():
 		return refuse(http.StatusRequestTimeout, resultMalformed, reasonSlow)
 	case r.Context().Err() != nil:
@@ -143,6 +149,9 @@ func beforeAnswer(resp *http.Response) error {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body.Close()
 		return errors.New("upstream switches protocols unasked")
+	}
+	if own := resp.Request.Context().Value(plainKey{}).(*plainRequest).hsts; own != nil {
+		resp.Header[hstsField] = own
 	}
 	if c := headConnOf(resp.Request); c != nil && c.chunked {
 		resp.Header.Set("Connection", "close")

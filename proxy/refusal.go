@@ -26,11 +26,13 @@ const (
 	resultBadReply   = "upstream_invalid"
 	resultRefused    = "upstream_refused"
 	resultClientGone = "client_gone"
+	resultRedirected = "redirected"
+	resultChallenge  = "challenge"
 )
 
 func results() []string {
 	return []string{resultAccepted, resultMalformed, resultNoRoute, resultMisdirect, resultPolicy, resultLimit, resultDraining,
-		resultNotHTTP, resultNoUpstream, resultDown, resultFull, resultBadReply, resultRefused, resultClientGone}
+		resultNotHTTP, resultNoUpstream, resultDown, resultFull, resultBadReply, resultRefused, resultClientGone, resultRedirected, resultChallenge}
 }
 
 // A refused is why a request was not served: what the client sees, and the
@@ -68,7 +70,11 @@ func (r *refused) after(wait time.Duration) *refused {
 // nothing the client sent after the refused request is taken for a request.
 func (r *refused) write(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
+	hsts := h[hstsField] // of the listener
 	clear(h)
+	if hsts != nil {
+		h[hstsField] = hsts
+	}
 	for _, f := range r.Header {
 		h.Set(f[0], f[1])
 	}

@@ -113,7 +113,7 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 // certificates are those of before, so that clients can resume their TLS
 // sessions.
 func (s *Server) door(c *prepared, cfg ListenerConfig, old *site) (*door, error) {
-	d := &door{cfg: cfg, trusted: compileNetworks(cfg.TrustedProxies, "", ignore)}
+	d := &door{cfg: cfg, trusted: compileNetworks(cfg.TrustedProxies, "", ignore), entrance: compileEntrance(&cfg, ignore)}
 	if old != nil && slices.Equal(old.hosts, c.site.hosts) {
 		for _, o := range old.doors {
 			if o.cfg.Address == cfg.Address && reflect.DeepEqual(o.cfg.TLS, cfg.TLS) && slices.Equal(o.cfg.Protocols, cfg.Protocols) {
@@ -152,6 +152,7 @@ func (s *Server) commit(c *prepared, old *site) {
 	for l, d := range st.doors {
 		l.count.SetMax(int64(d.cfg.MaxConnections))
 	}
+	s.startCertificates(st)
 	s.site.Store(st)
 	s.keys.Start(st.keys)
 	setLevel(s.log, st.cfg.Log)

@@ -81,12 +81,7 @@ func (p *paths) add(path string, rt *route) (taken string) {
 
 // find returns the route of a canonical host and path, or nil.
 func (r *router) find(host, path string) *route {
-	p := r.hosts[host]
-	if p == nil {
-		if _, rest, ok := strings.Cut(host, "."); ok {
-			p = r.wildcards[rest]
-		}
-	}
+	p := r.of(host)
 	if p == nil {
 		return nil
 	}
@@ -99,4 +94,13 @@ func (r *router) find(host, path string) *route {
 		}
 	}
 	return nil
+}
+
+// of returns the routes of a host, nil where there are none.
+func (r *router) of(host string) *paths {
+	if p := r.hosts[host]; p != nil {
+		return p
+	}
+	_, rest, _ := strings.Cut(host, ".")
+	return r.wildcards[rest]
 }

@@ -19,6 +19,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	v := s.enter()
 	defer v.leave()
 	r = withHop(v.site, r)
+	if s.entered(v.site, w, r) {
+		return
+	}
 	if handshake.IsUpgrade(r) {
 		s.upgrade(v, w, r)
 		return

@@ -74,9 +74,10 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 			}
 		}()
 	}
-	if s.certs, err = tlsmgr.New(cfg.TLS, log); err != nil {
+	if s.certs, err = tlsmgr.New(cfg.TLS, cfg.Redis, log); err != nil {
 		return nil, err
 	}
+	s.metrics.registry.MustRegister(s.certs)
 	if s.driver, err = newDriver(cfg.Driver); err != nil {
 		s.certs.Close()
 		return nil, err
@@ -126,6 +127,7 @@ func (s *Server) Start() {
 	}
 	st := s.site.Load()
 	st.attach(s.upstreams, time.Now())
+	s.startCertificates(st)
 	for _, l := range st.listeners {
 		s.listen(l, st.doors[l])
 	}

@@ -35,9 +35,10 @@ type site struct {
 // A door is what holds for the connections of a listener. It changes with the
 // configuration, while the listener stays.
 type door struct {
-	cfg     ListenerConfig
-	tls     *tls.Config    // nil without TLS
-	trusted []netip.Prefix // proxies that may say who the client is
+	cfg      ListenerConfig
+	tls      *tls.Config    // nil without TLS
+	trusted  []netip.Prefix // proxies that may say who the client is
+	entrance entrance
 }
 
 // A visit is the use of a site by one request.

@@ -255,10 +255,14 @@ func (up *upgraded) relayRefusal(w http.ResponseWriter, r *http.Request) {
 	// A client that leaves ends the reading.
 	defer context.AfterFunc(r.Context(), func() { up.conn.SetDeadline(time.Unix(1, 0)) })()
 	h := w.Header()
+	own := h[hstsField] // of the listener
 	for name, values := range up.refusal.EndToEnd() {
 		h[name] = values
 	}
 	stick(h, up.cookie)
+	if own != nil {
+		h[hstsField] = own
+	}
 	h.Del("Content-Length")
 	h.Set("Connection", "close")
 	up.conn.SetDeadline(time.Now().Add(replyTimeout))

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -33,6 +34,20 @@ const wantedURL = "want rediss://[user:password@]host[:port][/database]"
 
 // Validate reports every mistake of c, at paths relative to it. It reads the file that c names; it keeps and starts nothing.
 func (c RedisConfig) Validate(report func(path, format string, args ...any)) { c.compile(report) }
+
+// Options returns what a go-redis client of another package needs to reach the server of c, and reports every mistake of c. A round trip
+// may take c.Timeout; nothing is tried twice.
+func (c RedisConfig) Options(report func(path, format string, args ...any)) *redis.Options { return c.compile(report) }
+
+// Problem is the first mistake of c, nil if there is none.
+func (c RedisConfig) Problem() (err error) {
+	c.compile(func(path, format string, args ...any) {
+		if err == nil {
+			err = fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...))
+		}
+	})
+	return err
+}
 
 // compile returns the options of the client. No report quotes the URL, which may hold a password.
 func (c RedisConfig) compile(report func(path, format string, args ...any)) *redis.Options {

@@ -9,6 +9,7 @@ import (
 
 // The values of ListenerConfig.Certificates.
 const (
+	certificatesAuto     = "auto"
 	certificatesInternal = "internal"
 	certificatesFiles    = "files"
 	certificatesOff      = "off"
@@ -16,17 +17,19 @@ const (
 
 // Config is the section tls of the configuration.
 type Config struct {
-	Storage StorageConfig `yaml:"storage" doc:"Where the gateway keeps the certificates and keys that it makes."`
+	ACME    ACMEConfig    `yaml:"acme" doc:"How certificates are got for listeners with certificates: auto."`
+	Storage StorageConfig `yaml:"storage" doc:"Where the gateway keeps the certificates and keys that it makes or gets."`
 }
 
 // StorageConfig is the section tls.storage.
 type StorageConfig struct {
-	File string `yaml:"file" doc:"Directory of the store; without it $XDG_DATA_HOME/framegate, else ~/.local/share/framegate."`
+	File  string              `yaml:"file" doc:"Directory of the store; without it $XDG_DATA_HOME/framegate, else ~/.local/share/framegate."`
+	Redis *RedisStorageConfig `yaml:"redis" doc:"Keeps what ACME needs in Redis instead, so that several gateways share certificates, challenges and locks."`
 }
 
 // ListenerConfig is the section tls of one listener.
 type ListenerConfig struct {
-	Certificates string       `yaml:"certificates" enum:"internal,files,off" required:"true" doc:"Where certificates come from: internal (the gateway's own development root), files, or off (no TLS)."`
+	Certificates string       `yaml:"certificates" enum:"auto,internal,files,off" required:"true" doc:"Where certificates come from: auto (ACME, for the hosts of the routes), internal (the gateway's own development root), files, or off (no TLS)."`
 	Files        []FileConfig `yaml:"files" doc:"The certificates of certificates: files; the server name that the client asks for chooses among them."`
 }
 
@@ -65,14 +68,20 @@ func (c ListenerConfig) Validate(report func(path, format string, args ...any)) 
 				report(fmt.Sprintf("files[%d]%s", i, field), format, args...)
 			})
 		}
-	case certificatesInternal, certificatesOff:
+	case certificatesAuto, certificatesInternal, certificatesOff:
 		if len(c.Files) > 0 {
 			report("files", "not used with certificates: %s, wanted certificates: files", c.Certificates)
 		}
 	default:
-		report("certificates", "unknown value %q, wanted internal, files or off", c.Certificates)
+		report("certificates", "unknown value %q, wanted auto, internal, files or off", c.Certificates)
 	}
 }
+
+// Auto tells whether the listener's certificates come from ACME.
+func (c ListenerConfig) Auto() bool { return c.Certificates == certificatesAuto }
+
+// Off tells whether the listener has no TLS.
+func (c ListenerConfig) Off() bool { return c.Certificates == certificatesOff }
 
 // validate reports the mistakes of one pair, at ".cert", ".key" or "" for what concerns both.
 func (f FileConfig) validate(report func(path, format string, args ...any)) {

@@ -23,8 +23,10 @@ func TestValidate(t *testing.T) {
 		"internal":       {ListenerConfig{Certificates: "internal"}, nil},
 		"off":            {ListenerConfig{Certificates: "off"}, nil},
 		"files":          {ListenerConfig{Certificates: "files", Files: []FileConfig{good, other}}, nil},
-		"empty":          {ListenerConfig{}, []string{`certificates: unknown value "", wanted internal, files or off`}},
-		"unknown":        {ListenerConfig{Certificates: "auto"}, []string{`certificates: unknown value "auto", wanted internal, files or off`}},
+		"empty":          {ListenerConfig{}, []string{`certificates: unknown value "", wanted auto, internal, files or off`}},
+		"auto":           {ListenerConfig{Certificates: "auto"}, nil},
+		"auto files":     {ListenerConfig{Certificates: "auto", Files: []FileConfig{good}}, []string{"files: not used with certificates: auto"}},
+		"unknown":        {ListenerConfig{Certificates: "none"}, []string{`certificates: unknown value "none", wanted auto, internal, files or off`}},
 		"no files":       {ListenerConfig{Certificates: "files"}, []string{"files: missing, wanted at least one pair {cert: FILE, key: FILE}"}},
 		"internal files": {ListenerConfig{Certificates: "internal", Files: []FileConfig{good}}, []string{"files: not used with certificates: internal"}},
 		"off files":      {ListenerConfig{Certificates: "off", Files: []FileConfig{good}}, []string{"files: not used with certificates: off"}},
@@ -102,7 +104,7 @@ func TestStorageDirWithoutHome(t *testing.T) {
 func TestNewRefusesStoreThatIsNoDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	check(t, os.WriteFile(file, nil, 0o600))
-	_, err := New(Config{Storage: StorageConfig{File: file}}, nil)
+	_, err := New(Config{Storage: StorageConfig{File: file}}, nil, nil)
 	wantError(t, err, "tls.storage.file", file, "not a directory")
 }
 

@@ -153,7 +153,7 @@ next:
 func startManager(t testing.TB, cfg Config) (*Manager, *logBook) {
 	t.Helper()
 	book, log := newLog()
-	m, err := New(cfg, log)
+	m, err := New(cfg, nil, log)
 	check(t, err)
 	t.Cleanup(func() { check(t, m.Close()) })
 	return m, book

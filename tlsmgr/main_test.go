@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/framegate/framegate/internal/acmetest"
 )
 
 // childStore in the environment makes the test binary print the root of that store and end: one of several processes that start together.
@@ -21,5 +23,5 @@ func TestMain(m *testing.M) {
 		os.Stdout.Write(rootPEM)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, acmetest.Leftovers()...)
 }

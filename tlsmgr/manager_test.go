@@ -26,7 +26,7 @@ func TestListenerRefuses(t *testing.T) {
 		parts  []string
 	}{
 		"empty":        {ListenerConfig{}, nil, []string{`unknown value ""`, "internal, files or off"}},
-		"unknown":      {ListenerConfig{Certificates: "auto"}, nil, []string{`unknown value "auto"`}},
+		"unknown":      {ListenerConfig{Certificates: "none"}, nil, []string{`unknown value "none"`}},
 		"no files":     {ListenerConfig{Certificates: "files"}, nil, []string{"at least one pair"}},
 		"missing file": {ListenerConfig{Certificates: "files", Files: []FileConfig{good, {Cert: good.Cert, Key: missing}}}, nil, []string{missing}},
 		"bad host":     {ListenerConfig{Certificates: "internal"}, []string{"*"}, []string{`host "*"`}},
@@ -62,7 +62,7 @@ func TestCloseEndsListeners(t *testing.T) {
 }
 
 func TestCloseWithoutListeners(t *testing.T) {
-	m, err := New(Config{}, nil)
+	m, err := New(Config{}, nil, nil)
 	check(t, err)
 	check(t, m.Close())
 }

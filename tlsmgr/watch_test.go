@@ -212,7 +212,7 @@ func (f *fakeNotifier) open(*slog.Logger) (notifier, error) {
 func bubbleManager(t *testing.T, open func(*slog.Logger) (notifier, error)) (*Manager, *logBook) {
 	t.Helper()
 	book, log := newLog()
-	m, err := newManager(Config{}, log, system{now: time.Now, random: rand.Reader, newNotifier: open})
+	m, err := newManager(Config{}, nil, log, system{now: time.Now, random: rand.Reader, newNotifier: open})
 	check(t, err)
 	return m, book
 }
@@ -324,7 +324,7 @@ func TestCloseUnderChanges(t *testing.T) {
 	for range 20 {
 		dir := t.TempDir()
 		book, log := newLog()
-		m, err := New(Config{}, log)
+		m, err := New(Config{}, nil, log)
 		check(t, err)
 		filesListener(t, m, nil, local(1).write(t, dir))
 		stop, stopped := make(chan struct{}), make(chan struct{})

@@ -46,7 +46,7 @@ func archImports() map[string][]string {
 		"proxy/upstream":           {"policy", "policy/outbound", "ratelimit", "tlsmgr", "proxy/frame", "proxy/handshake", "proxy/upstream/discovery", "proxy/upstream/health"},
 		"proxy/upstream/discovery": {},
 		"proxy/upstream/health":    {"proxy/frame", "proxy/handshake"},
-		"tlsmgr":                   {"policy", "ratelimit"},
+		"tlsmgr":                   {"policy", "policy/outbound", "ratelimit"},
 		"policy":                   {"policy/condition", "policy/forward", "policy/jwks", "policy/jwt", "policy/message", "policy/rates", "ratelimit"},
 		"policy/condition":         {},
 		"policy/forward":           {"policy/outbound"},

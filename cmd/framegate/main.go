@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 )
 
@@ -35,8 +36,9 @@ func failed(err error) error {
 }
 
 func main() {
-	// Packages that log by themselves (net/http's client does) may quote what a peer sent.
+	// Packages that log by themselves (net/http's client and go-redis do) may quote what a peer sent.
 	log.SetOutput(io.Discard)
+	logging.Disable()
 	os.Exit(execute(os.Args[1:]))
 }
 
