@@ -85,7 +85,7 @@ func TestSchemaOfTheExample(t *testing.T) {
 	for old, by := range map[string]string{
 		"version: 1":                 "version: 2",
 		"upstream: app":              "upstreem: app",
-		"certificates: internal":     "certificates: auto",
+		"certificates: internal":     "certificates: selfmade",
 		"protocols: [h1]":            "protocols: [h9]",
 		"max_connections: 10000":     "max_connections: 0",
 		"hosts: [localhost]":         "hosts: []",
