@@ -102,3 +102,15 @@ func (p *Process) WaitUsage(want Usage, limit time.Duration) Usage {
 		}
 	}
 }
+
+// Ready returns the status of /readyz on the admin listener.
+func (p *Process) Ready() int {
+	p.tb.Helper()
+	client := &http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + p.Admin + "/readyz")
+	if err != nil {
+		p.tb.Fatalf("asking whether the gateway is ready: %v", err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}

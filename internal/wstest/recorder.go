@@ -72,12 +72,32 @@ func NewGreeter(tb testing.TB, greeting []byte, then Behaviour) *Recorder {
 	return newRecorder(tb, &Recorder{fallback: then, greeting: greeting})
 }
 
+// NewRecorderOn starts a recorder on a listener of TCP, which it closes.
+func NewRecorderOn(tb testing.TB, ln net.Listener, fallback Behaviour) *Recorder {
+	tb.Helper()
+	return startRecorder(tb, ln, &Recorder{fallback: fallback})
+}
+
 func newRecorder(tb testing.TB, r *Recorder) *Recorder {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return startRecorder(tb, Listen(tb, "127.0.0.1:0"), r)
+}
+
+// Listen listens on an address. One of this machine that it has not got (not every system has all of 127.0.0.0/8) skips the test.
+func Listen(tb testing.TB, addr string) net.Listener {
+	tb.Helper()
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		tb.Skipf("needs the address: %v", err)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return ln
+}
+
+func startRecorder(tb testing.TB, ln net.Listener, r *Recorder) *Recorder {
+	tb.Helper()
 	r.tb, r.ln, r.changed, r.byPath = tb, ln, make(chan struct{}), make(map[string]Behaviour)
 	r.running.Go(r.accept)
 	tb.Cleanup(r.Close)
