@@ -1,10 +1,6 @@
 package relay
 
-import (
-	"time"
-
-	"golang.org/x/time/rate"
-)
+import "time"
 
 // past is what held before Adopt, for a side that had begun a message then and
 // has not ended it yet.
@@ -99,12 +95,11 @@ func (s *Session) rebucket(side Side, before *Limits) {
 		return // it makes its buckets with its first message
 	}
 	rates, old := s.limits.From[side].Rates, before.From[side].Rates
-	buckets := make([]Bucket, len(rates))
-	copy(buckets, s.grant.Buckets[side])
+	buckets := newBuckets(rates, s.grant.Buckets[side], s.now)
 	for i := range rates {
 		for k := range old {
-			if own, ok := r.buckets[k].(ownBucket); ok && buckets[i] == nil && rates[i].continues(&old[k]) {
-				buckets[i] = own.adopt(&rates[i], s.clock())
+			if rates[i].continues(&old[k]) && r.buckets[k].shared == nil {
+				buckets[i].adopt(&rates[i], r.buckets[k], &old[k], s.now)
 			}
 		}
 	}
@@ -113,14 +108,3 @@ func (s *Session) rebucket(side Side, before *Limits) {
 
 // continues reports that a rate is another one with other numbers.
 func (r *Rate) continues(old *Rate) bool { return r.Name != "" && r.Name == old.Name && r.Of == old.Of }
-
-// adopt gives the bucket the numbers of r. What was taken stays taken; only one
-// that is full is full again.
-func (b ownBucket) adopt(r *Rate, now time.Time) Bucket {
-	if b.TokensAt(now) >= float64(b.Burst()) {
-		return nil // made when it is needed
-	}
-	b.SetLimitAt(now, rate.Limit(r.PerSecond))
-	b.SetBurstAt(now, r.Burst)
-	return b
-}

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // A Unit is what a Rate counts.
@@ -91,38 +88,6 @@ func (r *Rate) reason() string {
 	}
 	return [...]string{Messages: "too many messages", Bytes: "too many bytes", Frames: "too many frames"}[r.Of]
 }
-
-// A Bucket is where a Rate takes its tokens from. Both methods are told the
-// time, may be called for many sessions at once, and must not block.
-type Bucket interface {
-	// TakeN takes n tokens, which are at most the rate's Burst, and reports
-	// whether there were so many. Otherwise it takes none and says after how
-	// long there may be.
-	TakeN(now time.Time, n int) (ok bool, wait time.Duration)
-	// GiveN gives tokens back that TakeN took: what they were for was refused
-	// by another rate.
-	GiveN(now time.Time, n int)
-}
-
-// An ownBucket is that of one side of one session.
-type ownBucket struct{ *rate.Limiter }
-
-func newOwnBucket(r *Rate) ownBucket {
-	return ownBucket{rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)}
-}
-
-// TakeN implements Bucket.
-func (b ownBucket) TakeN(now time.Time, n int) (ok bool, wait time.Duration) {
-	if b.AllowN(now, n) {
-		return true, 0
-	}
-	missing := float64(n) - b.TokensAt(now)
-	seconds := missing / float64(b.Limit())
-	return false, time.Duration(math.Ceil(min(seconds, longestWait.Seconds()) * float64(time.Second)))
-}
-
-// GiveN implements Bucket.
-func (b ownBucket) GiveN(now time.Time, n int) { b.AllowN(now, -n) }
 
 // A Hit is one rule that refused something, or would have, in shadow.
 type Hit struct {

@@ -43,7 +43,7 @@ func (t *tally) of(r *Rate) int64 {
 // A ruling is what the rules about one side remember of it. It is made with
 // the first frame that they look at.
 type ruling struct {
-	buckets []Bucket // parallel to Shape.Rates
+	buckets []bucket // parallel to Shape.Rates
 
 	// The current message.
 	taken       count // from the rates
@@ -68,8 +68,7 @@ func (s *Session) ruled(from Side) bool {
 func (s *Session) ruling(from Side) *ruling {
 	h := &s.half[from]
 	if h.rules == nil {
-		h.rules = &ruling{buckets: make([]Bucket, len(s.under(from).From[from].Rates))}
-		copy(h.rules.buckets, s.granted(from).Buckets[from])
+		h.rules = &ruling{buckets: newBuckets(s.under(from).From[from].Rates, s.granted(from).Buckets[from], s.now)}
 	}
 	return h.rules
 }
@@ -78,50 +77,54 @@ func (s *Session) ruling(from Side) *ruling {
 // returns the rate that has no room, and after how long it may. A message that
 // can never have room has to wait for ever.
 func (s *Session) charge(from Side, t *tally) (refused *Rate, wait time.Duration) {
-	rates, now := s.under(from).From[from].Rates, s.clock()
+	rates, shadow := s.under(from).From[from].Rates, false
 	for i := range rates {
 		r := &rates[i]
 		n := t.of(r)
 		if n == 0 || r.Shadow {
+			shadow = shadow || n > 0
 			continue
 		}
-		if ok, wait := s.take(from, i, n, now); !ok {
+		if ok, wait := s.take(from, i, r, n); !ok {
 			s.give(from, rates[:i], t)
 			return r, wait
 		}
 	}
-	for i := range rates {
-		r := &rates[i]
-		if !r.Shadow {
-			continue
-		}
-		if n := t.of(r); n > 0 {
-			if ok, _ := s.take(from, i, n, now); !ok {
-				s.report(from, Hit{Action: r.Action, Shadow: true, Rule: r.Rule})
-			}
-		}
+	if shadow {
+		s.chargeShadow(from, rates, t)
 	}
 	return nil, 0
 }
 
-// take takes n tokens for the rate i of a side.
-func (s *Session) take(from Side, i int, n int64, now time.Time) (ok bool, wait time.Duration) {
-	h, r := &s.half[from], &s.under(from).From[from].Rates[i]
+// chargeShadow takes t from the buckets of rates in shadow, as far as there is
+// room, and reports where there is none.
+func (s *Session) chargeShadow(from Side, rates []Rate, t *tally) {
+	for i := range rates {
+		r := &rates[i]
+		n := t.of(r)
+		if n == 0 || !r.Shadow {
+			continue
+		}
+		if ok, _ := s.take(from, i, r, n); !ok {
+			s.report(from, Hit{Action: r.Action, Shadow: true, Rule: r.Rule})
+		}
+	}
+}
+
+// take takes n tokens for r, the rate i of a side.
+func (s *Session) take(from Side, i int, r *Rate, n int64) (ok bool, wait time.Duration) {
+	h := &s.half[from]
 	if n > int64(r.Burst) || r.Of == Bytes && r.Action == ActDelay && h.size > uint64(r.Burst) {
 		return false, never
 	}
-	b := &h.rules.buckets[i]
-	if *b == nil {
-		*b = newOwnBucket(r)
-	}
-	return (*b).TakeN(now, int(n))
+	return h.rules.buckets[i].take(s, r, n)
 }
 
 // give gives back what t has taken for the first of a side's rates.
 func (s *Session) give(from Side, rates []Rate, t *tally) {
 	for i := range rates {
 		if n := t.of(&rates[i]); n > 0 && !rates[i].Shadow {
-			s.half[from].rules.buckets[i].GiveN(s.clock(), int(n))
+			s.half[from].rules.buckets[i].give(s, n)
 		}
 	}
 }
