@@ -1,6 +1,9 @@
 package main_test
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // clientOptions are the options of the client scripts.
 type clientOptions struct {
@@ -11,11 +14,13 @@ type clientOptions struct {
 	FragmentedSizes []int  `json:"fragmentedSizes"` // of the messages in several
 	CutCode         int    `json:"cutCode"`
 	WeakUpstream    bool   `json:"weakUpstream"` // its compressor finds only a part of what it could
+	Lost            bool   `json:"lost"`         // sessions do not stay at their servers
 }
 
 type upstreamOptions struct {
-	Deflate bool `json:"deflate"`
-	Port    int  `json:"port"`
+	Deflate bool   `json:"deflate"`
+	Port    int    `json:"port"`
+	Name    string `json:"name"`
 }
 
 // startUpstream runs upstream.mjs and returns it with its port.
@@ -70,4 +75,40 @@ func TestSocketIO(t *testing.T) {
 			client.verdict(len(sizes) + 4)
 		})
 	}
+}
+
+// Sessions of socket.io over three servers stay where they are, by polling and across the upgrade to a WebSocket, by the gateway's cookie; without
+// it they are lost, which shows that the servers know nothing of each other.
+func TestSocketIOSticky(t *testing.T) {
+	t.Parallel()
+	start := func() (servers []*peer, urls string) {
+		for _, name := range []string{"one", "two", "three"} {
+			p := startPeer(t, "upstream_socketio.mjs", upstreamOptions{Name: name})
+			servers = append(servers, p)
+			urls += fmt.Sprintf(`"ws://127.0.0.1:%d",`, p.await("listening").Port)
+		}
+		return servers, "servers: [" + urls + "], "
+	}
+	t.Run("with the cookie", func(t *testing.T) {
+		t.Parallel()
+		servers, urls := start()
+		edge := edgeOf(t, "auto", urls+"sticky: {cookie: {}}", 0)
+		client := startPeer(t, "client_sticky.mjs", clientOptions{URL: edge.HTTP}, edge.env()...)
+		client.await("ready")
+		servers[0].kill()
+		client.say("ended")
+		client.verdict(4)
+		for _, line := range edge.Gateway.Logs("refused") {
+			// A probe of a session whose server has just ended may come to another one, which does not know it.
+			if line["result"] != "upstream_refused" && line["result"] != "client_gone" {
+				t.Errorf("refused: %v", line)
+			}
+		}
+	})
+	t.Run("without", func(t *testing.T) {
+		t.Parallel()
+		_, urls := start()
+		edge := edgeOf(t, "auto", urls+"balance: round_robin", 0)
+		startPeer(t, "client_sticky.mjs", clientOptions{URL: edge.HTTP, Lost: true}, edge.env()...).verdict(1)
+	})
 }

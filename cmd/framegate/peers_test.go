@@ -221,6 +221,12 @@ func newEdge(t *testing.T, port int, route ...string) *edge {
 // newEdgeOn is newEdge with a driver.
 func newEdgeOn(t *testing.T, driver string, port int, route ...string) *edge {
 	t.Helper()
+	return edgeOf(t, driver, fmt.Sprintf(`servers: ["ws://127.0.0.1:%d"]`, port), port, route...)
+}
+
+// edgeOf is newEdgeOn with keys of the upstream.
+func edgeOf(t *testing.T, driver, upstream string, port int, route ...string) *edge {
+	t.Helper()
 	if os.Getenv("FRAMEGATE_DIRECT") == "1" {
 		address := fmt.Sprintf("://127.0.0.1:%d", port)
 		return &edge{HTTP: "http" + address, WS: "ws" + address, CutCode: 1006}
@@ -239,13 +245,13 @@ routes:
     pong_timeout: 2m
     %s
 upstreams:
-  peer: {servers: ["ws://127.0.0.1:%d"]}
+  peer: {%s}
 policies:
   large:
     client: {max_frame: 17MiB, max_message: 17MiB, max_fragments: 8192}
     upstream: {max_frame: 17MiB, max_message: 17MiB, max_fragments: 8192}
 driver: %s
-`, strings.Join(route, "\n    "), port, driver)
+`, strings.Join(route, "\n    "), upstream, driver)
 	p := wstest.Start(t, config)
 	address := "://localhost:" + wstest.Port(t, p.Addr)
 	return &edge{HTTP: "https" + address, WS: "wss" + address, CutCode: 1011, Gateway: p}

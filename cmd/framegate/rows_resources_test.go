@@ -28,6 +28,7 @@ func TestRowsSlow(t *testing.T) {
 	run("unread", rowsBackPressure)
 	run("descriptors", rowsDescriptors)
 	run("reply", rowsReplyTimeouts)
+	run("servers", rowsSlowServers)
 }
 
 // rowsSlowHandshake are the rows: clients that take their time before they are anybody. The machine that runs the

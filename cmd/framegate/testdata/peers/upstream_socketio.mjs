@@ -1,9 +1,11 @@
-// A socket.io server: it echoes, numbers what it sends by itself, and counts what arrives.
+// A socket.io server: it echoes, numbers what it sends by itself, counts what arrives, and tells its name, over plain HTTP too.
 import http from 'node:http';
 import { Server } from 'socket.io';
 import { emit, options } from './peer.mjs';
 
-const server = http.createServer();
+const server = http.createServer((request, answer) => {
+  if (request.url === '/name') answer.end(options.name);
+});
 const io = new Server(server, { maxHttpBufferSize: 20e6, perMessageDeflate: options.deflate ? { threshold: 0 } : false });
 
 io.on('connection', (socket) => {
@@ -16,6 +18,7 @@ io.on('connection', (socket) => {
   });
   socket.on('echo', (data, answer) => answer(data));
   socket.on('transports', (answer) => answer(transports));
+  socket.on('name', (answer) => answer(options.name));
   socket.on('leave', () => socket.disconnect(true));
 });
 
