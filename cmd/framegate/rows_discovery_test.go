@@ -54,7 +54,7 @@ func TestRowsFlippedName(t *testing.T) {
 	a, host := recorders[0], recorders[1]
 	dns := wstest.NewDNS(t)
 	dns.Set("app.test", "127.0.0.2")
-	p := startPool(t, fmt.Sprintf(`servers: ["ws://app.test:%s"]`+foundKeys, port, dns.Addr()), "")
+	p := startPool(t, fmt.Sprintf(`servers: ["ws://app.test:%s"]`+foundKeys, port, dns.Addr()))
 	c := wstest.Dial(t, p.Addr)
 	c.Upgrade(hs("/ws/victim"))
 	wstest.NewVictim(t, c)
@@ -85,7 +85,7 @@ func TestRowsFlippedDiscovery(t *testing.T) {
 	a, host := recorders[0], recorders[1]
 	dns := wstest.NewDNS(t)
 	dns.Set("app.test", "127.0.0.2")
-	p := startPool(t, fmt.Sprintf(`servers: ["dns+ws://app.test:%s"]`+foundKeys, port, dns.Addr()), "")
+	p := startPool(t, fmt.Sprintf(`servers: ["dns+ws://app.test:%s"]`+foundKeys, port, dns.Addr()))
 	name := "app.test:" + port
 	waitFound(t, p, name, 1)
 	c := wstest.Dial(t, p.Addr)
@@ -120,7 +120,7 @@ func TestRowsFound(t *testing.T) {
 	recorders, port := recordersAt(t, "127.0.0.2", "127.0.0.3")
 	a, b := recorders[0], recorders[1]
 	dns := wstest.NewDNS(t)
-	p := startPool(t, fmt.Sprintf(`servers: ["dns+ws://app.test:%s"]`+foundKeys, port, dns.Addr()), "")
+	p := startPool(t, fmt.Sprintf(`servers: ["dns+ws://app.test:%s"]`+foundKeys, port, dns.Addr()))
 	name := "app.test:" + port
 	waitProblem(t, p, "no addresses")
 	c := wstest.Dial(t, p.Addr)
@@ -171,7 +171,7 @@ func TestRowsServices(t *testing.T) {
 	dns.Set("one.test", "127.0.0.2")
 	dns.Set("two.test", "127.0.0.3")
 	dns.SetSRV("_ws._tcp.app.test", wstest.SRV("one.test", portOf(a), 10, 2), wstest.SRV("one.test", portOf(b), 10, 1), wstest.SRV("two.test", portOf(c), 20, 9))
-	p := startPool(t, fmt.Sprintf(`servers: ["srv+ws://_ws._tcp.app.test"], health: {tcp: {}, interval: 100ms, unhealthy: 1}`+foundKeys, dns.Addr()), "")
+	p := startPool(t, fmt.Sprintf(`servers: ["srv+ws://_ws._tcp.app.test"], health: {tcp: {}, interval: 100ms, unhealthy: 1}`+foundKeys, dns.Addr()))
 	waitFound(t, p, "_ws._tcp.app.test", 3)
 	for _, r := range []*wstest.Recorder{a, b, c} {
 		waitState(t, p, r.Addr(), "up")

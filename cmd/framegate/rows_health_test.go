@@ -11,19 +11,25 @@ import (
 	"github.com/framegate/framegate/internal/wstest"
 )
 
-// startPool starts a gateway in front of one upstream with the given keys, for app.example.com. extra are further keys of the listener.
-func startPool(t *testing.T, upstream, extra string) *wstest.Process {
+// startPool starts a gateway in front of one upstream with the given keys, for app.example.com.
+func startPool(t *testing.T, upstream string) *wstest.Process {
+	t.Helper()
+	return startPoolWith(t, upstream, "", "")
+}
+
+// startPoolWith is startPool with further keys of the listener and of the route, `, key: value`.
+func startPoolWith(t *testing.T, upstream, listener, route string) *wstest.Process {
 	t.Helper()
 	return wstest.Start(t, fmt.Sprintf(`
 listeners: [{address: "127.0.0.1:0", tls: {certificates: "off"}, protocols: [h1]%s}]
 routes:
-  - {name: app, hosts: [app.example.com], upstream: app, policies: [pages], ping_interval: 1s, pong_timeout: 1s}
+  - {name: app, hosts: [app.example.com], upstream: app, policies: [pages]%s}
 upstreams:
   app: {%s}
 policies:
   pages: {%s}
 log: {level: debug}
-`, extra, upstream, originPolicy))
+`, listener, route, upstream, originPolicy))
 }
 
 // urlsOf is the list of servers at recorders.
@@ -70,7 +76,7 @@ func again(t *testing.T, addr string, b wstest.Behaviour) *wstest.Recorder {
 func TestRowsChecked(t *testing.T) {
 	t.Parallel()
 	a, b := wstest.NewRecorder(t, wstest.Echo), wstest.NewRecorder(t, wstest.Echo)
-	p := startPool(t, urlsOf(a, b)+", health: {websocket: {path: /check, subprotocol: x}, interval: 100ms, healthy: 2, unhealthy: 2}", "")
+	p := startPool(t, urlsOf(a, b)+", health: {websocket: {path: /check, subprotocol: x}, interval: 100ms, healthy: 2, unhealthy: 2}")
 	checked := wstest.EchoWith("Sec-WebSocket-Protocol: x")
 	a.Handle("/check", checked)
 	b.Handle("/check", checked)
@@ -130,7 +136,7 @@ func TestRowsChecked(t *testing.T) {
 func TestRowsAllDown(t *testing.T) {
 	t.Parallel()
 	a := wstest.NewRecorder(t, wstest.Then(wstest.Send(wstest.Head("HTTP/1.1 500 X", "Content-Length: 0")), wstest.Hangup))
-	p := startPool(t, urlsOf(a)+", health: {http: {path: /healthz}, interval: 100ms, healthy: 1}", "")
+	p := startPool(t, urlsOf(a)+", health: {http: {path: /healthz}, interval: 100ms, healthy: 1}")
 	waitState(t, p, a.Addr(), "down")
 	wstest.Guard(t, p)
 	var waits []int
@@ -181,7 +187,7 @@ func TestRowsEjected(t *testing.T) {
 	} {
 		run(name, func(t *testing.T) {
 			a, b := wstest.NewRecorder(t, wstest.Echo), wstest.NewRecorder(t, bad)
-			p := startPool(t, urlsOf(a, b)+", ejection: {backoff: 500ms, max_backoff: 500ms}", "")
+			p := startPool(t, urlsOf(a, b)+", ejection: {backoff: 500ms, max_backoff: 500ms}")
 			ask := func(times int) (answers []int) {
 				for range times {
 					c := wstest.Dial(t, p.Addr)
@@ -221,7 +227,7 @@ func TestRowsRefusalsEjectNobody(t *testing.T) {
 	t.Parallel()
 	a := wstest.NewRecorder(t, wstest.Then(wstest.Send(wstest.Head("HTTP/1.1 403 Forbidden", "Content-Length: 0")), wstest.Hangup))
 	b := wstest.NewRecorder(t, wstest.Then(wstest.Send(wstest.Head("HTTP/1.1 404 Not Found", "Content-Length: 0")), wstest.Hangup))
-	p := startPool(t, urlsOf(a, b), "")
+	p := startPool(t, urlsOf(a, b))
 	for range 12 {
 		c := wstest.Dial(t, p.Addr)
 		c.Send(hs("/ws").Bytes())

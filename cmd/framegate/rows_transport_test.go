@@ -54,7 +54,7 @@ func TestRowsProxyProtocol(t *testing.T) {
 	for _, version := range []string{"v1", "v2"} {
 		t.Run(version, func(t *testing.T) {
 			addr, checked := proxied(t)
-			p := startPool(t, fmt.Sprintf(`servers: ["ws://%s"], proxy_protocol: %s, health: {http: {path: /check}, interval: 100ms}`, addr, version), ", trusted_proxies: [127.0.0.1]")
+			p := startPoolWith(t, fmt.Sprintf(`servers: ["ws://%s"], proxy_protocol: %s, health: {http: {path: /check}, interval: 100ms}`, addr, version), ", trusted_proxies: [127.0.0.1]", "")
 			if got := <-checked; !strings.HasPrefix(got, "127.0.0.1:") {
 				t.Errorf("a check comes from %s, want the gateway itself", got)
 			}
@@ -100,7 +100,7 @@ func TestRowsClientCertificate(t *testing.T) {
 	}{"known": {ours, 101}, "unknown": {theirs, 502}} {
 		t.Run(name, func(t *testing.T) {
 			cert, key := pairFiles(t, row.pair)
-			p := startPool(t, fmt.Sprintf(`servers: ["wss://%s"], tls: {ca: %q, server_name: server.test, cert: %q, key: %q}`, up.Addr(), ca, cert, key), "")
+			p := startPool(t, fmt.Sprintf(`servers: ["wss://%s"], tls: {ca: %q, server_name: server.test, cert: %q, key: %q}`, up.Addr(), ca, cert, key))
 			c := wstest.Dial(t, p.Addr)
 			c.Send(hs("/ws").Bytes())
 			if resp := c.Head(); resp.Status != row.want {
