@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Claims are those of a token that was verified. They belong to the caller and are not to be changed.
+// Claims are those of a token that was verified. They are not to be changed: whoever sends the same token has the same.
 type Claims struct {
 	Issuer   string
 	Subject  string    // empty if absent

@@ -103,7 +103,8 @@ func (c IssuerConfig) Compile(keys Keys, report Report) *Issuer {
 	c.checkNames(mistake)
 	source := c.checkSource(mistake)
 	i := &Issuer{
-		keys: keys, algorithms: c.compileAlgorithms(source, mistake), name: c.Issuer, audience: c.Audience, typ: mediaType(c.Type),
+		memory: &memory{},
+		keys:   keys, algorithms: c.compileAlgorithms(source, mistake), name: c.Issuer, audience: c.Audience, typ: mediaType(c.Type),
 		leeway: defaultLeeway, maxLifetime: cmp.Or(time.Duration(c.MaxLifetime), defaultMaxLifetime), require: c.compileRequire(mistake),
 	}
 	if c.Leeway != nil {

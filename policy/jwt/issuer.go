@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Issuer verifies the tokens of one issuer. It is immutable and safe for concurrent use.
+// Issuer verifies the tokens of one issuer. It is safe for concurrent use, and immutable but for what it remembers.
 type Issuer struct {
 	keys        Keys
 	algorithms  []algorithm
@@ -17,6 +17,7 @@ type Issuer struct {
 	leeway      time.Duration
 	maxLifetime time.Duration
 	require     []requirement
+	memory      *memory
 }
 
 // requirement is a claim that must be there, with one of these values; or a scope, with all of them.
@@ -34,10 +35,16 @@ func (i *Issuer) Verify(ctx context.Context, token string, now time.Time) (*Clai
 // Verify returns the claims of a token that one of the issuers admits. The unverified iss picks none of them: each one whose keys have signed
 // the token judges its claims, and of several refusals that of the furthest attempt is returned.
 func Verify(ctx context.Context, issuers []*Issuer, token string, now time.Time) (*Claims, error) {
+	for _, i := range issuers {
+		if c, ok := i.recall(token, now); ok {
+			return c, nil
+		}
+	}
 	t, err := parse(token)
 	if err != nil {
 		return nil, err
 	}
+	t.text = token
 	// The keys at hand come first: an issuer that fetches its keys, perhaps slowly, is only asked for a kid that nobody has.
 	tried := make([]*KeySet, len(issuers))
 	refusal := ErrAlgorithm // of no issuer: none allows it
@@ -83,13 +90,17 @@ func (i *Issuer) verify(ctx context.Context, t *token, kid string, tried *KeySet
 		return nil, nil, err
 	}
 	c.Until = c.Expires.Add(i.leeway)
-	return c, nil, i.judge(t, c, now)
+	if err := i.judge(t.typ, c, now); err != nil {
+		return nil, nil, err
+	}
+	i.memory.add(t.text, remembered{set, t.typ, c}, now)
+	return c, nil, nil
 }
 
 // judge says what is wrong with the claims of a token whose signature is good.
-func (i *Issuer) judge(t *token, c *Claims, now time.Time) error {
+func (i *Issuer) judge(typ string, c *Claims, now time.Time) error {
 	switch {
-	case i.typ != "" && mediaType(t.typ) != i.typ:
+	case i.typ != "" && mediaType(typ) != i.typ:
 		return ErrType
 	case c.Issuer != i.name:
 		return ErrIssuer

@@ -25,6 +25,7 @@ type token struct {
 	alg      algorithm
 	kid, typ string // empty if absent
 	jws      *jose.JSONWebSignature
+	text     string // as it was sent
 }
 
 // parse reads the form of a token and its header: exactly three parts, each in the one spelling that base64url has for it.
