@@ -137,6 +137,8 @@ func compileListeners(all []ListenerConfig, report Report) {
 func compileProtocols(c ListenerConfig, report Report) {
 	if c.TLS.Certificates == "off" && !slices.Equal(c.Protocols, []string{"h1"}) && len(c.Protocols) > 0 {
 		report("protocols", "a listener without TLS speaks h1 alone")
+	} else if slices.Equal(c.Protocols, []string{protocolHTTP3}) {
+		report("protocols", "h3 alone is found by no client, want h1 or h2 beside it")
 	}
 }
 

@@ -7,7 +7,7 @@
 //	serve.go     the request takes the configuration's snapshot, once; handshakes part from plain requests
 //	upgrade.go   1 parse the offer, 2 find the route, 3 ask the policy, 4 dial a fresh upstream connection,
 //	             5 send a request made anew, 6 verify the 101; until here everything is answered as HTTP
-//	             (listen_http2.go does the same for the frames of HTTP/2)
+//	             (listen_http2.go does that for the frames of HTTP/2; listen_http3.go is all that knows of QUIC)
 //	session.go   7 take the connection from net/http, 8 answer 101, 9 feed what both readers hold, 10 relay
 //
 // No byte of the client reaches the upstream before its 101 is verified, and
@@ -29,6 +29,9 @@
 //	listener.finish       one per listener           Server.Drain, in which all of them close; Server.Close, of those that a reload has closed
 //	net/http's own        one per HTTP connection    listener.wait; sessions run in it: sessions.wait
 //	net/http's, of HTTP/2 two per connection, one per stream, in which its session runs: as above
+//	h3Listener.acceptLoop one per listener with HTTP/3   h3Listener.finish
+//	h3Listener.serve      one per QUIC connection, two for its streams, one per stream, in which its session runs   h3Listener.finish
+//	quic-go's             some per socket, two per connection   quic.Transport.Close
 //	stream.Driver.pump    one per session            stream.Driver.Run, which is the other pump
 //	stream.Driver.tick    while a timer fires        stream.Driver.Run
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close

@@ -7,11 +7,31 @@ import (
 	"time"
 
 	"github.com/framegate/framegate/proxy/handshake"
+	"github.com/framegate/framegate/proxy/stream"
 )
 
-// A streamLeg is the client's side of a session on a stream of HTTP/2: what is
+// A streamLeg is the client's side of a session that has no connection of its
+// own.
+type streamLeg interface {
+	stream.Conn
+
+	// accept answers the handshake.
+	accept(o *handshake.Offer, a handshake.Agreement) error
+
+	// finish is the last that is called, when the session has ended.
+	finish()
+}
+
+func newStreamLeg(w http.ResponseWriter, r *http.Request) streamLeg {
+	if r.ProtoMajor == 3 {
+		return &h3Leg{w: w}
+	}
+	return &h2Leg{body: r.Body, w: w, ctl: http.NewResponseController(w)}
+}
+
+// A h2Leg is the client's side of a session on a stream of HTTP/2: what is
 // read is the request's body, what is written the answer's.
-type streamLeg struct {
+type h2Leg struct {
 	body io.ReadCloser
 	w    http.ResponseWriter
 	ctl  *http.ResponseController
@@ -20,19 +40,15 @@ type streamLeg struct {
 	aborted atomic.Bool
 }
 
-func newStreamLeg(w http.ResponseWriter, r *http.Request) *streamLeg {
-	return &streamLeg{body: r.Body, w: w, ctl: http.NewResponseController(w)}
-}
-
-// accept answers the handshake (RFC 8441 section 5).
-func (l *streamLeg) accept(o *handshake.Offer, a handshake.Agreement) error {
+// accept implements streamLeg (RFC 8441 section 5).
+func (l *h2Leg) accept(o *handshake.Offer, a handshake.Agreement) error {
 	o.SetAccept(l.w.Header(), a)
 	l.w.WriteHeader(http.StatusOK)
 	return l.ctl.Flush()
 }
 
 // Read implements stream.Conn.
-func (l *streamLeg) Read(p []byte) (int, error) {
+func (l *h2Leg) Read(p []byte) (int, error) {
 	n, err := l.body.Read(p)
 	if err != nil && l.ended.Load() {
 		err = io.EOF
@@ -41,7 +57,7 @@ func (l *streamLeg) Read(p []byte) (int, error) {
 }
 
 // Write implements stream.Conn. It waits for the client's window.
-func (l *streamLeg) Write(p []byte) (int, error) {
+func (l *h2Leg) Write(p []byte) (int, error) {
 	n, err := l.w.Write(p)
 	if err == nil {
 		err = l.ctl.Flush()
@@ -52,24 +68,24 @@ func (l *streamLeg) Write(p []byte) (int, error) {
 // CloseWrite implements stream.Conn. The stream's end goes out with the return
 // of the handler alone, so the client's part is not waited for: a session closes
 // its client's writing direction only when it wants nothing more of it.
-func (l *streamLeg) CloseWrite() error {
+func (l *h2Leg) CloseWrite() error {
 	l.ended.Store(true)
 	return l.ctl.SetReadDeadline(time.Unix(1, 0))
 }
 
 // Close implements stream.Conn: END_STREAM, once finish has been called.
-func (l *streamLeg) Close() error { return l.CloseWrite() }
+func (l *h2Leg) Close() error { return l.CloseWrite() }
 
 // Abort implements stream.Conn: RST_STREAM.
-func (l *streamLeg) Abort() error {
+func (l *h2Leg) Abort() error {
 	l.aborted.Store(true)
 	l.CloseWrite()
 	return l.ctl.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// finish ends the request. net/http takes the panic for the wish to reset the
+// finish implements streamLeg. net/http takes the panic for the wish to reset the
 // stream.
-func (l *streamLeg) finish() {
+func (l *h2Leg) finish() {
 	if l.aborted.Load() {
 		panic(http.ErrAbortHandler)
 	}

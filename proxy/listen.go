@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type listener struct {
 	conns   chan net.Conn // to it
 	http2   *http.Server
 	conns2  chan net.Conn // to it
+	http3   *h3Listener   // nil where HTTP/3 is not offered
 	open    context.Context
 	shut    context.CancelFunc // ends acceptLoop
 	ctx     context.Context
@@ -64,6 +66,12 @@ func newListener(s *Server, cfg ListenerConfig) (*listener, error) {
 		}
 	}
 	l.http2, l.conns2 = l.newServer2(), make(chan net.Conn)
+	if slices.Contains(cfg.Protocols, protocolHTTP3) {
+		if l.http3, err = l.listenHTTP3(); err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
@@ -91,6 +99,9 @@ func (l *listener) start() {
 	l.accepting.Go(l.acceptLoop)
 	l.serving.Go(func() { l.httpLoop(l.http, l.conns) })
 	l.serving.Go(func() { l.httpLoop(l.http2, l.conns2) })
+	if l.http3 != nil {
+		l.http3.start()
+	}
 }
 
 // httpLoop runs net/http until finish.
@@ -205,6 +216,9 @@ func (l *listener) handOver(c net.Conn, to chan net.Conn) {
 func (l *listener) close() {
 	l.ln.Close()
 	l.shut()
+	if l.http3 != nil {
+		l.http3.close()
+	}
 }
 
 // finish follows close: it returns once every connection that was accepted has
@@ -216,15 +230,18 @@ func (l *listener) finish(ctx context.Context) error {
 	l.accepting.Wait()
 	l.stop()
 	l.serving.Wait()
-	var http2 error
+	var http2, http3 error
 	var shutdown sync.WaitGroup
 	shutdown.Go(func() { http2 = l.http2.Shutdown(ctx) }) // GOAWAY, and new streams are refused
+	if l.http3 != nil {
+		shutdown.Go(func() { http3 = l.http3.finish(ctx) })
+	}
 	// On HTTP/1.1 Shutdown would drop a request that it reads afterwards. This has
 	// each connection end with its next answer; what is idle ends now.
 	l.http.SetKeepAlivesEnabled(false)
 	err := l.quiet(ctx)
 	shutdown.Wait()
-	return errors.Join(err, http2)
+	return errors.Join(err, http2, http3)
 }
 
 // counts keeps the number of connections that net/http has.
@@ -275,6 +292,16 @@ func (h handOver) Accept() (net.Conn, error) {
 
 func (h handOver) Close() error   { return nil }
 func (h handOver) Addr() net.Addr { return h.l.ln.Addr() }
+
+// udpAddrPort is the address of a UDP peer.
+func udpAddrPort(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := u.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
 
 // addrPort is the address of a TCP peer.
 func addrPort(a net.Addr) netip.AddrPort {

@@ -124,7 +124,7 @@ func TestLoadReports(t *testing.T) {
 			"upstreams.app: duplicate key, the first one is in line 11",
 		}},
 		{"certificate files", listener, `{address: ":8443", tls: {certificates: files, files: ▸[]}}`, []string{"listeners[0].tls.files: missing, wanted at least one pair {cert: FILE, key: FILE}"}},
-		{"protocol", listener, `{address: ":8443", tls: {certificates: "off"}, protocols: [h1, ▸h9]}`, []string{`listeners[0].protocols[1]: want one of h1, h2, not "h9"; did you mean "h1"?`}},
+		{"protocol", listener, `{address: ":8443", tls: {certificates: "off"}, protocols: [h1, ▸h9]}`, []string{`listeners[0].protocols[1]: want one of h1, h2, h3, not "h9"; did you mean "h1"?`}},
 		{"server", `"ws://127.0.0.1:9"`, `▸"http://127.0.0.1:9", ▸"ws://169.254.169.254"`, nil},
 		{"CA file", `["ws://127.0.0.1:9"]`, `["wss://127.0.0.1:9"], tls: {ca: ▸/nonexistent.pem}`, nil},
 		{"policy", "{max_frame: 1KiB}", "{max_frame: ▸1, types: [▸txt]}, origin: {allow: [▸app.example.com]}", nil},

@@ -63,7 +63,16 @@ func addressText(a netip.AddrPort) string {
 	return a.String()
 }
 
+// versionOf is the version of HTTP that a request came by. An extended CONNECT
+// over HTTP/3 has its :protocol in the place of that.
+func versionOf(r *http.Request) string {
+	if r.ProtoMajor == 3 {
+		return "HTTP/3.0"
+	}
+	return r.Proto
+}
+
 // requestAttrs are what a log line says of a request.
 func requestAttrs(r *http.Request) []any {
-	return []any{"client", addressText(hopOf(r).client), "protocol", r.Proto, "host", clean(r.Host), "path", clean(r.URL.Path)}
+	return []any{"client", addressText(hopOf(r).client), "protocol", versionOf(r), "host", clean(r.Host), "path", clean(r.URL.Path)}
 }

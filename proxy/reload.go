@@ -99,6 +99,9 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 		if i := slices.IndexFunc(free, func(l *listener) bool { return l.address == conf.Address }); i >= 0 {
 			l = free[i]
 			free = slices.Delete(free, i, i+1)
+			if (l.http3 != nil) != slices.Contains(conf.Protocols, protocolHTTP3) {
+				return nil, fmt.Errorf("listener %s: protocols has h3 added or removed, which needs a restart", conf.Address)
+			}
 		} else if l, err = newListener(s, conf); err != nil {
 			return nil, fmt.Errorf("listener %s: %w", conf.Address, err)
 		} else {

@@ -16,6 +16,7 @@ const reasonNoUpstream = "upstream is not reachable"
 // configuration once; the request keeps it to its end.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.contain(r)
+	announce(w, r)
 	v := s.enter()
 	defer v.leave()
 	r = withHop(v.site, r)

@@ -97,7 +97,7 @@ type connection struct {
 func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded, free func()) *connection {
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	return &connection{
-		server: s, route: rt, lease: up.lease, client: hopOf(r).client, protocol: strings.Clone(r.Proto), host: strings.Clone(clean(r.Host)),
+		server: s, route: rt, lease: up.lease, client: hopOf(r).client, protocol: strings.Clone(versionOf(r)), host: strings.Clone(clean(r.Host)),
 		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: free, release: a.Keep(),
 	}
 }

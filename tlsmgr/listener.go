@@ -10,6 +10,7 @@ import (
 var alpnNames = map[string]string{
 	"h1": "http/1.1",
 	"h2": "h2",
+	"h3": "", // has no place in TLS over TCP
 }
 
 // getCertificate is the type of tls.Config.GetCertificate.
@@ -41,9 +42,11 @@ func serverConfig(get getCertificate, protocols []string) (*tls.Config, error) {
 	for _, protocol := range protocols {
 		name, ok := alpnNames[protocol]
 		if !ok {
-			return nil, fmt.Errorf("unknown protocol %q, wanted h1 or h2", protocol)
+			return nil, fmt.Errorf("unknown protocol %q, wanted h1, h2 or h3", protocol)
 		}
-		config.NextProtos = append(config.NextProtos, name)
+		if name != "" {
+			config.NextProtos = append(config.NextProtos, name)
+		}
 	}
 	slices.Sort(config.NextProtos) // the later version is chosen, where the client has both: "h2" sorts before "http/1.1"
 	bindTickets(config)

@@ -83,7 +83,7 @@ func TestProtocols(t *testing.T) {
 	}
 	for _, unknown := range []string{"h9", "http/1.1", ""} {
 		_, err := m.Listener(c, nil, "h1", unknown)
-		wantError(t, err, fmt.Sprintf("unknown protocol %q, wanted h1 or h2", unknown))
+		wantError(t, err, fmt.Sprintf("unknown protocol %q, wanted h1, h2 or h3", unknown))
 	}
 }
 

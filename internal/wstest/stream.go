@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 
 	_ "github.com/framegate/framegate/proxy/connectbit" // the client wants it as well
@@ -150,4 +152,29 @@ func HTTP2(tb testing.TB, addr string, config *tls.Config) *http2.Transport {
 	}
 	tb.Cleanup(t.CloseIdleConnections)
 	return t
+}
+
+// HTTP3 is a client of one gateway, whatever host the requests name.
+func HTTP3(tb testing.TB, addr string, config *tls.Config) http.RoundTripper {
+	t := &http3.Transport{
+		TLSClientConfig: config,
+		Dial: func(ctx context.Context, _ string, config *tls.Config, quicConfig *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddr(ctx, addr, config, quicConfig)
+		},
+		DisableCompression: true,
+	}
+	tb.Cleanup(func() { t.Close() })
+	return http3Spelling{t}
+}
+
+// http3Spelling takes requests as they are written for HTTP/2.
+type http3Spelling struct{ t *http3.Transport }
+
+func (s http3Spelling) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p := r.Header.Get(":protocol"); p != "" {
+		r = r.Clone(r.Context())
+		r.Header.Del(":protocol")
+		r.Proto = p
+	}
+	return s.t.RoundTrip(r)
 }
