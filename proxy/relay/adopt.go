@@ -95,10 +95,10 @@ func (s *Session) rebucket(side Side, before *Limits) {
 		return // it makes its buckets with its first message
 	}
 	rates, old := s.limits.From[side].Rates, before.From[side].Rates
-	buckets := newBuckets(rates, s.grant.Buckets[side], s.now)
+	buckets := newBuckets(rates, s.now)
 	for i := range rates {
 		for k := range old {
-			if rates[i].continues(&old[k]) && r.buckets[k].shared == nil {
+			if rates[i].continues(&old[k]) { // one that was shared is full
 				buckets[i].adopt(&rates[i], r.buckets[k], &old[k], s.now)
 			}
 		}

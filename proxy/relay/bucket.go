@@ -18,24 +18,30 @@ type Bucket interface {
 }
 
 // A bucket is that of one rate of one side of one session. It takes a tenth of
-// the time that a rate.Limiter takes, which every message would feel: nobody
-// else uses it, so it has no lock, and it counts in the session's time.
+// the time that a rate.Limiter takes, which every message would feel, and a
+// fifth of the memory: nobody else uses it, so it has no lock, and it counts in
+// the session's time.
 type bucket struct {
-	shared Bucket // with other sessions; then the other fields mean nothing
 	tokens float64
 	at     time.Duration // for which tokens holds
 }
 
-// newBuckets returns those of a side's rates, full but where others are shared.
-func newBuckets(rates []Rate, shared []Bucket, now time.Duration) []bucket {
+// newBuckets returns those of a side's rates, full.
+func newBuckets(rates []Rate, now time.Duration) []bucket {
 	buckets := make([]bucket, len(rates))
 	for i := range buckets {
-		if i < len(shared) {
-			buckets[i].shared = shared[i]
-		}
-		buckets[i].tokens, buckets[i].at = float64(rates[i].Burst), now
+		buckets[i] = bucket{float64(rates[i].Burst), now}
 	}
 	return buckets
+}
+
+// shared returns the bucket of the rate i of a side that the session shares
+// with others, or nil where it uses its own.
+func (s *Session) shared(from Side, i int) Bucket {
+	if all := s.granted(from).Buckets[from]; i < len(all) {
+		return all[i]
+	}
+	return nil
 }
 
 // fill adds what was gained since the bucket was last looked at.
@@ -46,11 +52,8 @@ func (b *bucket) fill(r *Rate, now time.Duration) {
 
 // take is TakeN. What is missing for less than a nanosecond is not missing: so
 // much is lost by rounding.
-func (b *bucket) take(s *Session, r *Rate, n int64) (ok bool, wait time.Duration) {
-	if b.shared != nil {
-		return b.shared.TakeN(s.clock(), int(n))
-	}
-	b.fill(r, s.now)
+func (b *bucket) take(r *Rate, now time.Duration, n int64) (ok bool, wait time.Duration) {
+	b.fill(r, now)
 	missing := (float64(n) - b.tokens) / r.PerSecond // seconds
 	if missing < 1e-9 {
 		b.tokens -= float64(n)
@@ -59,14 +62,9 @@ func (b *bucket) take(s *Session, r *Rate, n int64) (ok bool, wait time.Duration
 	return false, time.Duration(math.Ceil(min(missing, longestWait.Seconds()) * 1e9))
 }
 
-// give is GiveN.
-func (b *bucket) give(s *Session, n int64) {
-	if b.shared != nil {
-		b.shared.GiveN(s.clock(), int(n))
-		return
-	}
-	b.tokens += float64(n) // never more than were taken, and fill cuts
-}
+// give is GiveN. No more is given than was taken, and what was gained meanwhile
+// fill cuts.
+func (b *bucket) give(n int64) { b.tokens += float64(n) }
 
 // adopt takes over from the bucket of a rate that had other numbers. What was
 // taken stays taken; only one that was full is full.

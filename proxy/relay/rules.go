@@ -43,7 +43,7 @@ func (t *tally) of(r *Rate) int64 {
 // A ruling is what the rules about one side remember of it. It is made with
 // the first frame that they look at.
 type ruling struct {
-	buckets []bucket // parallel to Shape.Rates
+	buckets []bucket // parallel to Shape.Rates; unused where one is shared
 
 	// The current message.
 	taken       count // from the rates
@@ -68,7 +68,7 @@ func (s *Session) ruled(from Side) bool {
 func (s *Session) ruling(from Side) *ruling {
 	h := &s.half[from]
 	if h.rules == nil {
-		h.rules = &ruling{buckets: newBuckets(s.under(from).From[from].Rates, s.granted(from).Buckets[from], s.now)}
+		h.rules = &ruling{buckets: newBuckets(s.under(from).From[from].Rates, s.now)}
 	}
 	return h.rules
 }
@@ -117,14 +117,23 @@ func (s *Session) take(from Side, i int, r *Rate, n int64) (ok bool, wait time.D
 	if n > int64(r.Burst) || r.Of == Bytes && r.Action == ActDelay && h.size > uint64(r.Burst) {
 		return false, never
 	}
-	return h.rules.buckets[i].take(s, r, n)
+	if b := s.shared(from, i); b != nil {
+		return b.TakeN(s.clock(), int(n))
+	}
+	return h.rules.buckets[i].take(r, s.now, n)
 }
 
 // give gives back what t has taken for the first of a side's rates.
 func (s *Session) give(from Side, rates []Rate, t *tally) {
 	for i := range rates {
-		if n := t.of(&rates[i]); n > 0 && !rates[i].Shadow {
-			s.half[from].rules.buckets[i].give(s, n)
+		n := t.of(&rates[i])
+		if n == 0 || rates[i].Shadow {
+			continue
+		}
+		if b := s.shared(from, i); b != nil {
+			b.GiveN(s.clock(), int(n))
+		} else {
+			s.half[from].rules.buckets[i].give(n)
 		}
 	}
 }
