@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,6 +131,31 @@ func (s *Server) startCertificates(st *site) {
 	if err := s.certs.Start(plain, secure); err != nil {
 		s.log.Error("no certificates by ACME", "error", err.Error())
 	}
+}
+
+// Certified returns the addresses of the listeners that answer the checks of a
+// CA, as they stand in the configuration, and the hosts that have certificates
+// by ACME; none where no listener has such.
+func (cfg *Config) Certified() (plain, secure string, hosts []string) {
+	for _, l := range cfg.Listeners {
+		switch {
+		case l.TLS.Off() && plain == "":
+			plain = l.Address
+		case l.TLS.Auto() && secure == "":
+			secure = l.Address
+		}
+	}
+	if secure == "" {
+		return "", "", nil
+	}
+	for i := range cfg.Routes {
+		for _, name := range cfg.Routes[i].Hosts {
+			if host, ok := canonicalHost(name); ok && !slices.Contains(hosts, host) {
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	return plain, secure, hosts
 }
 
 // certificateUses is what the listeners make of the section tls.

@@ -50,7 +50,7 @@ func execute(args []string) int {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), checkCommand(), demoCommand(), proxyCommand(), healthcheckCommand(), policyCommand(), schemaCommand(), trustCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), demoCommand(), proxyCommand(), healthcheckCommand(), policyCommand(), schemaCommand(), trustCommand(), certsCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.Execute()
 	if err == nil {

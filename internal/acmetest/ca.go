@@ -154,9 +154,11 @@ func (c *CA) Issuers() *x509.CertPool {
 	return pool
 }
 
-// A Forward is a port that leads to a gateway, which may change.
+// A Forward is a port that leads to a gateway, which may change. Until one is set, connections wait.
 type Forward struct {
-	ln net.Listener
+	ln    net.Listener
+	known chan struct{} // closed once a gateway is set
+	ended chan struct{} // closed with the test
 
 	mu sync.Mutex
 	to string
@@ -168,7 +170,7 @@ func newForward(t testing.TB) *Forward {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Forward{ln: ln}
+	f := &Forward{ln: ln, known: make(chan struct{}), ended: make(chan struct{})}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -180,6 +182,7 @@ func newForward(t testing.TB) *Forward {
 		}
 	})
 	t.Cleanup(func() {
+		close(f.ended)
 		ln.Close()
 		running.Wait()
 	})
@@ -188,15 +191,23 @@ func newForward(t testing.TB) *Forward {
 
 func (f *Forward) port() int { return f.ln.Addr().(*net.TCPAddr).Port }
 
-// To sets where the port leads to; nowhere at first.
+// To sets where the port leads to.
 func (f *Forward) To(address string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.to == "" {
+		close(f.known)
+	}
 	f.to = address
 }
 
 func (f *Forward) relay(c net.Conn) {
 	defer c.Close()
+	select {
+	case <-f.known:
+	case <-f.ended:
+		return
+	}
 	f.mu.Lock()
 	to := f.to
 	f.mu.Unlock()
