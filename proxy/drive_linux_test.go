@@ -51,6 +51,7 @@ func TestSessionWithoutDescriptor(t *testing.T) {
 			if _, reason := c.ExpectClose(4321); reason != "bye" {
 				t.Errorf("closed with %q", reason)
 			}
+			c.Close()
 			waitFor(t, "the end", func() bool { return live() == 0 })
 		})
 	}

@@ -361,6 +361,11 @@ func newSockets(t testing.TB, network string) (own, theirs int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, c := range []net.Conn{dialled, accepted} { // else megabytes pile up before a side is paused
+		if err := errors.Join(c.(*net.TCPConn).SetReadBuffer(128<<10), c.(*net.TCPConn).SetWriteBuffer(128<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return detach(t, dialled), detach(t, accepted)
 }
 

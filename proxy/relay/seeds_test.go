@@ -6,7 +6,7 @@ import "math/rand/v2"
 // time: a test run without fuzzing plays them all.
 func seeds() (all [][]byte) {
 	random := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	for range 150 {
 		b := make([]byte, 20+random.IntN(400))
 		for i := range b {
 			b[i] = byte(random.Uint32())
