@@ -61,7 +61,7 @@ func TestChromium(t *testing.T) {
 		root = edge.Gateway.RootFile()
 	}
 	browser := startPeer(t, "browser.mjs", browserOptions{
-		URL: edge.HTTP, Executable: chromium, Profile: t.TempDir(), Sizes: sizesTo(16 * mib), CutCode: edge.CutCode,
+		URL: edge.HTTP, Executable: chromium, Profile: t.TempDir(), Sizes: sizesTo(mib), CutCode: edge.CutCode,
 	}, browserEnv(t, root)...)
 
 	browser.await("kill")
