@@ -91,7 +91,9 @@ type Admission struct {
 	noted   string   // by the rule that judges now
 	managed []string // header fields that clients may not send
 	changes changes
-	held    []func()       // give back what the connection holds
+	held    []Held
+	reads   *reads         // of the policy
+	live    *review        // where a connection is judged again
 	vars    map[string]any // of conditions; nil until one asks
 }
 
@@ -128,14 +130,28 @@ func (p *Policy) Admit(ctx context.Context, r *Request) *Admission { return p.ju
 func (p *Policy) Explain(ctx context.Context, r *Request) *Admission { return p.judge(ctx, r, true) }
 
 func (p *Policy) judge(ctx context.Context, r *Request, all bool) *Admission {
-	a := &Admission{Request: r, Decisions: make([]Decision, 0, len(p.rules)), managed: p.managed, refused: -1}
+	a := &Admission{Request: r, Decisions: make([]Decision, 0, len(p.rules)), managed: p.managed, reads: p.reads, refused: -1}
+	p.ask(ctx, a, all)
+	return a
+}
+
+// ask asks the rules in turn.
+func (p *Policy) ask(ctx context.Context, a *Admission, all bool) {
+	r := a.Request
 	for i := range p.rules {
 		rule := &p.rules[i]
 		if r.Plain && !checks[rule.check].plain {
 			continue
 		}
 		before := a.changes
-		d := Decision{Rule: i, Policy: rule.policy, Name: rule.name, Shadow: rule.shadow, Refusal: rule.judge(ctx, a)}
+		d := Decision{Rule: i, Policy: rule.policy, Name: rule.name, Shadow: rule.shadow}
+		if a.live == nil {
+			d.Refusal = rule.judge(ctx, a)
+		} else if a.stands(ctx, rule) {
+			continue // nothing was asked
+		} else {
+			d.Refusal = a.again(ctx, rule)
+		}
 		d.Detail, a.noted = a.noted, ""
 		if d.Shadow {
 			a.changes = before
@@ -154,7 +170,6 @@ func (p *Policy) judge(ctx context.Context, r *Request, all bool) *Admission {
 	if a.refused >= 0 {
 		a.Release()
 	}
-	return a
 }
 
 // Refused returns the decision by which the request was refused, or nil.
@@ -170,22 +185,35 @@ func (a *Admission) Release() {
 	if a == nil {
 		return
 	}
-	for _, release := range a.held {
-		release()
+	for _, h := range a.held {
+		h.Release()
 	}
 	a.held = nil
 }
 
+// Held is something that counts, such as a place, and that a connection has until its end.
+type Held struct {
+	limit   string // its name
+	release func()
+}
+
+// Release gives it back.
+func (h Held) Release() { h.release() }
+
 // Keep returns what Release would have called: it is now the caller's to do so. Who keeps a connection need not keep its admission, which refers
 // to the whole request.
-func (a *Admission) Keep() []func() {
+func (a *Admission) Keep() []Held {
 	held := a.held
 	a.held = nil
+	if a.live != nil {
+		kept, _ := a.settle()
+		held = append(held, kept...)
+	}
 	return held
 }
 
-// Hold has release called at the end of the connection.
-func (a *Admission) Hold(release func()) { a.held = append(a.held, release) }
+// Hold has release called at the end of the connection, or once nothing needs what the limit of this name counts for it.
+func (a *Admission) Hold(limit string, release func()) { a.held = append(a.held, Held{limit, release}) }
 
 // note keeps for the log why the rule that judges now cannot decide as it should. It quotes nothing of the client's.
 func (a *Admission) note(detail string) { a.noted = detail }

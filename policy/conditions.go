@@ -49,7 +49,13 @@ func compileConditions(_ place, c *Config, report Report) (rules []rule) {
 			report(path+".require", "%v", err)
 			continue
 		}
-		rules = append(rules, rule{name: name, judge: judgeCondition(compiled)})
+		judge, reads := judgeCondition(compiled), readsOf(compiled)
+		rules = append(rules, rule{name: name, judge: judge, reads: reads, again: func(ctx context.Context, a *Admission) *Refusal {
+			if !a.live.record.more().reads.covers(reads) {
+				return undecided()
+			}
+			return judge(ctx, a)
+		}})
 	}
 	return rules
 }

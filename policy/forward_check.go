@@ -34,7 +34,7 @@ func compileForward(p place, c *Config, report Report) []rule {
 	if p.env.Service != nil {
 		x.Through(p.env.Service)
 	}
-	return []rule{{judge: judgeForward(x), manages: x.Managed(), end: x.Close}}
+	return []rule{{judge: judgeForward(x), manages: x.Managed(), end: x.Close, recall: recallUser}}
 }
 
 func judgeForward(x *forward.Checker) judge {
@@ -54,6 +54,14 @@ func judgeForward(x *forward.Checker) judge {
 		}
 		return nil
 	}
+}
+
+// recallUser notes whom the service has found a live connection's client to be.
+func recallUser(_ context.Context, a *Admission) *Refusal {
+	if a.User == "" {
+		a.User = a.live.record.more().user
+	}
+	return nil
 }
 
 // forwardQuery is what the service is told of a request: all of it as it came, but for the tokens in the query that other rules have verified.

@@ -74,7 +74,7 @@ func compileJWT(p place, c *Config, report Report) []rule {
 	for i, h := range j.headers {
 		manages[i] = h.field
 	}
-	return []rule{{judge: j.judge, manages: manages}}
+	return []rule{{judge: j.judge, manages: manages, recall: j.recall, again: j.again}}
 }
 
 // issuer compiles an issuer with its keys.
@@ -161,6 +161,13 @@ func (j *jwtRule) judge(ctx context.Context, a *Admission) *Refusal {
 	if err != nil {
 		return refusedToken(err)
 	}
+	j.know(a, claims)
+	j.pass(a, tokens[0])
+	return j.tell(a)
+}
+
+// know notes who the client is.
+func (j *jwtRule) know(a *Admission, claims *jwt.Claims) {
 	a.Claims, a.User = claims, claims.Subject
 	if len(j.issuers) > 1 && a.User != "" {
 		a.User += "@" + claims.Issuer // what one issuer calls alice is nobody of another's
@@ -168,8 +175,30 @@ func (j *jwtRule) judge(ctx context.Context, a *Admission) *Refusal {
 	if j.close {
 		a.endBy(claims.Until)
 	}
-	j.pass(a, tokens[0])
-	return j.tell(a)
+}
+
+// recall notes who a live connection's client is.
+func (j *jwtRule) recall(_ context.Context, a *Admission) *Refusal {
+	if m := a.live.record.more().token; m != nil {
+		if claims := m.Claims(); claims != nil {
+			j.know(a, claims)
+		}
+	}
+	return nil
+}
+
+// again judges the token of a live connection by its claims.
+func (j *jwtRule) again(_ context.Context, a *Admission) *Refusal {
+	token := a.live.record.more().token
+	if token == nil {
+		return &Refusal{Status: http.StatusUnauthorized, Reason: reasonTokenMissing, Challenge: challengeMissing}
+	}
+	claims, err := jwt.Review(j.issuers, token, a.Now)
+	if err != nil {
+		return refusedToken(err)
+	}
+	j.know(a, claims)
+	return nil
 }
 
 // refusedToken answers a token that is not admitted. The errors of package jwt are constant.

@@ -147,7 +147,11 @@ func (p place) limitRules(section string, late bool, all []limit, judgeOf func(r
 		if l := &all[i]; l.key.late == late {
 			name := section + "." + l.key.name
 			l.Name = p.policy + "/" + name
-			rules = append(rules, rule{name: name, judge: judgeOf(p.env.Limits, l)})
+			r := rule{name: name, judge: judgeOf(p.env.Limits, l)}
+			if section == "connections" {
+				r.again = judgePlaceAgain(p.env.Limits, l)
+			}
+			rules = append(rules, r)
 		}
 	}
 	return rules
@@ -162,7 +166,24 @@ func judgePlace(store ratelimit.Store, l *limit) judge {
 		if !ok {
 			return l.refuse("too many connections", placeWait)
 		}
-		a.Hold(release)
+		a.Hold(l.Name, release)
+		return nil
+	}
+}
+
+// judgePlaceAgain has a connection keep its place under a limit that has changed. It is counted already, where the limit was there before; where
+// that is less now than there are connections, those who are asked first go.
+func judgePlaceAgain(store ratelimit.Store, l *limit) judge {
+	return func(_ context.Context, a *Admission) *Refusal {
+		also := l.Limit
+		if a.holds(l.Name) {
+			also.Max++ // until the place before is given back
+		}
+		release, ok := store.Acquire(&also, l.key.of(a), a.Now)
+		if !ok {
+			return l.refuse("too many connections", placeWait)
+		}
+		a.Hold(l.Name, release)
 		return nil
 	}
 }

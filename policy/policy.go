@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy/forward"
@@ -68,36 +69,51 @@ type check struct {
 	compile func(p place, c *Config, report Report) []rule
 	// standard judges the requests of a route none of whose policies has the rule; nil where such requests may pass.
 	standard judge
+	// section is what the check is compiled from.
+	section func(c *Config) any
+	// live is what becomes of the rule where a connection is reviewed.
+	live liveness
 }
 
 // checks lists the admission rules in the order in which they judge, whatever the order of policies in a route: what costs little and what
 // stops floods comes first. A new check is one file, one field of Config and one row.
 var checks = []check{
-	{rule: "addresses", plain: true, compile: compileAddresses},
-	{rule: "request", plain: true, compile: compileRequest},
-	{rule: "handshakes", compile: compileHandshakes(false)},
-	{rule: "connections", compile: compileConnections(false)},
-	{rule: "origin", compile: compileOrigin, standard: sameOrigin},
-	{rule: "csrf", compile: compileCSRF},
-	{rule: "jwt", plain: true, compile: compileJWT},
-	{rule: "forward_auth", plain: true, compile: compileForward},
-	{rule: "handshakes", compile: compileHandshakes(true)},
-	{rule: "subprotocols", compile: compileSubprotocols}, // behind those that take tokens out of them
-	{rule: "conditions", plain: true, compile: compileConditions},
-	{rule: "connections", compile: compileConnections(true)},
+	{rule: "addresses", plain: true, compile: compileAddresses, section: func(c *Config) any { return c.Addresses }, live: askedAgain},
+	{rule: "request", plain: true, compile: compileRequest, section: func(c *Config) any { return c.Request }, live: askedAgain},
+	{rule: "handshakes", compile: compileHandshakes(false), section: func(c *Config) any { return c.Handshakes }, live: ofHandshakes},
+	{rule: "connections", compile: compileConnections(false), section: func(c *Config) any { return c.Connections }},
+	{rule: "origin", compile: compileOrigin, standard: sameOrigin, section: func(c *Config) any { return c.Origin }, live: askedAgain},
+	{rule: "csrf", compile: compileCSRF, section: func(c *Config) any { return c.CSRF }},
+	{rule: "jwt", plain: true, compile: compileJWT, section: func(c *Config) any { return c.JWT }},
+	{rule: "forward_auth", plain: true, compile: compileForward, section: func(c *Config) any { return c.ForwardAuth }},
+	{rule: "handshakes", compile: compileHandshakes(true), section: func(c *Config) any { return c.Handshakes }, live: ofHandshakes},
+	// behind those that take tokens out of them
+	{rule: "subprotocols", compile: compileSubprotocols, section: func(c *Config) any { return c.Subprotocols }},
+	{rule: "conditions", plain: true, compile: compileConditions, section: func(c *Config) any { return c.Conditions }},
+	{rule: "connections", compile: compileConnections(true), section: func(c *Config) any { return c.Connections }},
 }
 
 // place is where a check is compiled.
 type place struct {
 	policy string
 	env    *Env
+	files  fileSums // of the check that is compiled
 }
 
 // file reads a file that the policy names.
-func (p place) file(path string) ([]byte, error) { return p.env.File(p.policy, path) }
+func (p place) file(path string) ([]byte, error) {
+	content, err := p.env.File(p.policy, path)
+	p.files.add(path, content)
+	return content, err
+}
 
-// path tells where a file is that the policy names.
-func (p place) path(path string) string { return p.env.Path(p.policy, path) }
+// path tells where a file is that the policy names, for those who read it themselves.
+func (p place) path(path string) string {
+	if p.env.File != nil {
+		_, _ = p.file(path) // whoever reads it reports what is wrong
+	}
+	return p.env.Path(p.policy, path)
+}
 
 // rule is one compiled check of one policy.
 type rule struct {
@@ -105,9 +121,13 @@ type rule struct {
 	judge   judge
 	manages []string // header fields that only the gateway may set, in canonical spelling
 	end     func()   // gives back what the rule holds when its Set is not used any more; nil for nothing
+	again   judge    // of a live connection; nil where that cannot be decided
+	recall  judge    // of a live connection, before again: notes what the rule has found out about the client
+	reads   *reads   // what it needs of a request beside what a Record always has; nil for nothing
 	policy  string
 	shadow  bool
-	check   int // row of checks
+	check   int       // row of checks
+	of      *compiled // nil for a default
 }
 
 // standardName names the defaults in decisions.
@@ -121,6 +141,9 @@ type Set struct {
 
 // compiled is one policy.
 type compiled struct {
+	config           Config
+	files            []fileSums // by check, and behind these that of all else
+	sets             atomic.Int32
 	failed           bool
 	rules            []rule
 	client, upstream *ShapeConfig
@@ -134,8 +157,9 @@ func Compile(all map[string]Config, env *Env, report Report) *Set {
 	s := &Set{names: slices.Sorted(maps.Keys(all)), policies: map[string]*compiled{}}
 	for _, name := range s.names {
 		section, c := strictyaml.Key("", name), all[name]
-		p := &compiled{client: c.Client, upstream: c.Upstream}
-		p.compile(place{name, env}, &c, func(path, format string, args ...any) {
+		p := &compiled{config: c, client: c.Client, upstream: c.Upstream}
+		p.sets.Store(1)
+		p.compile(place{policy: name, env: env}, &c, func(path, format string, args ...any) {
 			p.failed = true
 			report(strictyaml.Join(section, path), format, args...)
 		})
@@ -144,25 +168,39 @@ func Compile(all map[string]Config, env *Env, report Report) *Set {
 	return s
 }
 
-// Close gives back what the rules hold: connections that they keep. Requests that still use the Set are judged as before.
+// Close gives back what the rules hold: connections that they keep. Requests that still use the Set are judged as before. It is called once.
 func (s *Set) Close() {
 	for _, p := range s.policies {
-		for _, r := range p.rules {
-			if r.end != nil {
-				r.end()
-			}
+		p.close()
+	}
+}
+
+func (p *compiled) close() {
+	if p.sets.Add(-1) > 0 {
+		return // another Set has the policy too
+	}
+	for _, r := range p.rules {
+		if r.end != nil {
+			r.end()
 		}
 	}
 }
 
 func (p *compiled) compile(at place, c *Config, report Report) {
 	for i, check := range checks {
+		at.files = fileSums{}
+		p.files = append(p.files, at.files)
 		for _, r := range check.compile(at, c, report) {
-			r.policy, r.check, r.shadow = at.policy, i, c.Mode == shadow
+			r.policy, r.check, r.shadow, r.of = at.policy, i, c.Mode == shadow, p
+			if check.live == askedAgain {
+				r.again = r.judge
+			}
 			r.name = cmp.Or(r.name, check.rule)
 			p.rules = append(p.rules, r)
 		}
 	}
+	at.files = fileSums{}
+	p.files = append(p.files, at.files)
 	c.Client.validate("client", report)
 	c.Upstream.validate("upstream", report)
 	for side, section := range []*ShapeConfig{c.Client, c.Upstream} {
@@ -177,6 +215,8 @@ func (p *compiled) compile(at place, c *Config, report Report) {
 // holds.
 type Policy struct {
 	rules            []rule
+	parts            []*compiled
+	reads            *reads // what conditions read of requests
 	managed          []string
 	client, upstream Shape
 	rates            [2][]MessageRate
@@ -196,7 +236,9 @@ func (s *Set) Route(names []string, report Report) *Policy {
 	var client, upstream []*ShapeConfig
 	for _, name := range names {
 		c := s.policies[name]
+		p.parts = append(p.parts, c)
 		for _, r := range c.rules {
+			p.reads = p.reads.and(r.reads)
 			if r.shadow {
 				continue // it decides nothing: the default still does
 			}
@@ -208,7 +250,7 @@ func (s *Set) Route(names []string, report Report) *Policy {
 	}
 	for i, check := range checks {
 		if !ruled[i] && check.standard != nil {
-			p.rules = append(p.rules, rule{name: check.rule, judge: check.standard, policy: standardName, check: i})
+			p.rules = append(p.rules, rule{name: check.rule, judge: check.standard, again: check.standard, policy: standardName, check: i})
 		}
 	}
 	slices.SortStableFunc(p.rules, func(a, b rule) int { return cmp.Compare(a.check, b.check) })

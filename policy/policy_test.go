@@ -184,7 +184,7 @@ func TestEveryCheckIsComplete(t *testing.T) {
 			t.Errorf("row %q of checks is incomplete", c.rule)
 			continue
 		}
-		if rules := c.compile(place{"p", testEnv(t)}, &Config{}, failOn(t)); len(rules) > 0 {
+		if rules := c.compile(place{policy: "p", env: testEnv(t)}, &Config{}, failOn(t)); len(rules) > 0 {
 			t.Errorf("check %q judges for a policy that does not have it", c.rule)
 		}
 	}

@@ -13,7 +13,11 @@ type SubprotocolsConfig struct {
 	Require bool     `yaml:"require" doc:"Refuses, with 400, a client that offers no subprotocol that may be used."`
 }
 
-const reasonSubprotocolMissing = "subprotocol required"
+// What the client is told.
+const (
+	reasonSubprotocolMissing = "subprotocol required"
+	reasonSubprotocolRefused = "subprotocol not allowed" // on a live connection
+)
 
 // compileSubprotocols makes the check of one policy.
 func compileSubprotocols(_ place, c *Config, report Report) []rule {
@@ -43,6 +47,15 @@ func compileSubprotocols(_ place, c *Config, report Report) []rule {
 		}
 		if require && left == 0 {
 			return &Refusal{Status: http.StatusBadRequest, Reason: reasonSubprotocolMissing}
+		}
+		return nil
+	}, again: func(_ context.Context, a *Admission) *Refusal {
+		agreed := a.live.record.Subprotocol()
+		switch {
+		case agreed == "" && require:
+			return &Refusal{Status: http.StatusBadRequest, Reason: reasonSubprotocolMissing}
+		case agreed != "" && len(allow) > 0 && !slices.Contains(allow, agreed):
+			return &Refusal{Status: http.StatusBadRequest, Reason: reasonSubprotocolRefused}
 		}
 		return nil
 	}}}

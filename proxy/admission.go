@@ -30,6 +30,7 @@ const maxLimitKeys = 100_000
 type shared struct {
 	policies *policy.Env
 	memory   *relay.Memory // for messages that are gathered or delayed
+	before   *site         // whose place another one takes; nil for none
 }
 
 // keySets are the sources from which the policies of a configuration have the
@@ -58,10 +59,11 @@ func (cfg *Config) shared() *shared {
 }
 
 // of is s for another configuration, whose policies have keys from fetched.
-func (s *shared) of(cfg *Config, fetched func(jwks.Config) (jwt.Keys, error)) *shared {
+func (s *shared) of(cfg *Config, fetched func(jwks.Config) (jwt.Keys, error), before *site) *shared {
 	return &shared{
 		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: s.policies.Limits, Fetched: fetched},
 		memory:   s.memory,
+		before:   before,
 	}
 }
 
@@ -95,6 +97,9 @@ func (cfg *Config) policyPath(name, path string) string {
 // readBounded reads a file of at most n bytes. Its errors leave the path to the
 // caller.
 func readBounded(path string, n int64) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, errors.New("not a regular file") // a pipe would be waited for
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, withoutPath(err)

@@ -37,9 +37,13 @@ func compile(cfg *Config, common *shared, report, warn Report) *site {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		path := strictyaml.Key("upstreams", name)
 		s.pools[name] = upstream.Compile(name, cfg.Upstreams[name], prefixed(path, report))
+		s.reusePool(name, common.before)
 	}
 	s.compileCookies(report)
 	s.policies = policy.Compile(cfg.Policies, common.policies, prefixed("policies", report))
+	if common.before != nil {
+		s.policies.Reuse(common.before.policies)
+	}
 
 	routes := map[string]int{}
 	usedPools, usedPolicies := map[string]bool{}, map[string]bool{}
@@ -50,9 +54,8 @@ func compile(cfg *Config, common *shared, report, warn Report) *site {
 			at("name", "route %q is defined twice, first as routes[%d]", c.Name, first)
 		}
 		routes[c.Name] = i
-		rt := s.compileRoute(c, cfg, at)
+		rt := s.compileRoute(c, cfg, common, at)
 		warnOfRates(rt.policy, cfg.Redis, warn)
-		rt.limits.Memory = common.memory
 		s.routes = append(s.routes, rt)
 		usedPools[c.Upstream] = true
 		for _, name := range c.Policies {
@@ -89,19 +92,27 @@ func (s *site) compileCookies(report Report) {
 	}
 }
 
-// attach puts the pools into service.
-func (s *site) attach(r *upstream.Registry, now time.Time) {
-	for _, p := range s.pools {
-		p.Attach(r, now)
+// attach puts those pools into service that the site before did not have.
+func (s *site) attach(r *upstream.Registry, before *site, now time.Time) {
+	for name, p := range s.pools {
+		if !before.has(name, p) {
+			p.Attach(r, now)
+		}
 	}
 }
 
-// detach takes them out of service, once another site is attached.
-func (s *site) detach() {
-	for _, p := range s.pools {
-		p.Detach()
+// detach takes those pools out of service that the next site does not have,
+// once that is attached.
+func (s *site) detach(next *site) {
+	for name, p := range s.pools {
+		if !next.has(name, p) {
+			p.Detach()
+		}
 	}
 }
+
+// has reports whether a pool is the site's. A nil site has none.
+func (s *site) has(name string, p *upstream.Pool) bool { return s != nil && s.pools[name] == p }
 
 func prefixed(section string, report Report) Report {
 	return func(path, format string, args ...any) { report(strictyaml.Join(section, path), format, args...) }
@@ -165,8 +176,8 @@ func compileAdmin(c AdminConfig, report Report) {
 	}
 }
 
-func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
-	rt := &route{name: c.Name, denyHTTP: c.HTTP == "deny"}
+func (s *site) compileRoute(c *RouteConfig, cfg *Config, common *shared, report Report) *route {
+	rt := &route{name: c.Name, cfg: *c, denyHTTP: c.HTTP == "deny"}
 	if c.Name == noRoute {
 		report("name", "%q stands for no route in the metrics, want another name", c.Name)
 	}
@@ -176,13 +187,17 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, report Report) *route {
 	rt.pool = s.pools[c.Upstream]
 	rt.policy = s.policies.Route(c.Policies, report)
 	rt.limits = compileLimits(c, rt.policy, report)
+	rt.limits.Memory = common.memory
 	if rt.policy != nil {
-		rt.rules = compileRules(rt.policy, rt.limits)
+		rt.rules = compileRules(rt.policy, rt.limits, common.before.named(c.Name))
 	}
 	rt.compression = compileCompression(c, rt.policy)
 	rt.limits.Inflate = rt.compression == handshake.Inspect
 	if rt.pool != nil {
 		rt.plain = newPlainProxy(rt.pool)
+	}
+	if old := common.before.named(c.Name); old.same(rt) {
+		rt = old
 	}
 	patterns, hosts := compilePaths(c.Paths, report), map[string]bool{}
 	for i, name := range c.Hosts {

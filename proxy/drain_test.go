@@ -140,7 +140,7 @@ func TestDrainSome(t *testing.T) {
 		some, others := enterOn(&s.sessions, 100, gone), enterOn(&s.sessions, 100, stays)
 		start := time.Now()
 		d := drainConfig(time.Hour, 10*time.Second, time.Minute) // of these only the window matters
-		s.drainSome(func(c *connection) bool { return c.route == gone }, relay.Removed, d)
+		s.drainSome(func(c *connection) bool { return c.route.Load() == gone }, relay.Removed, d)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		late := enterOn(&s.sessions, 1, gone)[0]

@@ -13,7 +13,7 @@ import (
 type inspector struct {
 	content *message.Inspector
 	rules   *messageRules
-	session message.Session
+	session *message.Session
 	shadow  []relay.Hit
 }
 
@@ -22,7 +22,7 @@ func (x *inspector) Wants(kind frame.OpCode) bool { return x.content.Reads(kind 
 
 // Inspect implements relay.Inspector.
 func (x *inspector) Inspect(m relay.Message) relay.Verdict {
-	v := x.content.Inspect(&x.session, message.Message{Text: m.Kind == frame.OpText, Payload: m.Payload}, m.Now)
+	v := x.content.Inspect(x.session, message.Message{Text: m.Kind == frame.OpText, Payload: m.Payload}, m.Now)
 	x.shadow = x.shadow[:0]
 	for _, name := range v.Shadow {
 		// What a rule in shadow would have done besides ending the session is of no interest.
@@ -54,7 +54,7 @@ func (rt *route) inspectors(a *policy.Admission, subprotocol string) (both [2]re
 		if content == nil {
 			continue
 		}
-		s := message.Session{Address: a.Address.String(), Route: rt.name, Subprotocol: strings.Clone(subprotocol)}
+		s := &message.Session{Address: a.Address.String(), Route: rt.name, Subprotocol: strings.Clone(subprotocol)}
 		if a.Claims != nil {
 			s.Claims = a.Claims.All
 		}

@@ -68,10 +68,11 @@ func needsRestart(old, cfg *Config) (errs strictyaml.Errors) {
 func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 	var errs strictyaml.Errors
 	keys := keySets{cache: s.keys}
-	st := compile(cfg, s.shared.of(cfg, keys.source), func(path, format string, args ...any) {
+	st := compile(cfg, s.shared.of(cfg, keys.source, old), func(path, format string, args ...any) {
 		errs = append(errs, cfg.errorAt(path, format, args...))
 	}, ignore)
 	if len(errs) > 0 {
+		st.policies.Close()
 		return nil, errs
 	}
 	s.stickyKey(st)
@@ -141,6 +142,7 @@ func (s *Server) undo(c *prepared) {
 	for _, conf := range c.confs {
 		s.certs.Forget(conf)
 	}
+	c.site.policies.Close()
 }
 
 // commit lets a change hold: it cannot fail. It is done with one pointer, so
@@ -148,7 +150,7 @@ func (s *Server) undo(c *prepared) {
 func (s *Server) commit(c *prepared, old *site) {
 	st, now := c.site, time.Now()
 	st.measure(s.metrics)
-	st.attach(s.upstreams, now)
+	st.attach(s.upstreams, old, now)
 	s.connections.SetMax(int64(st.cfg.Limits.Connections))
 	s.handshakes.SetRate(now, st.cfg.handshakes())
 	s.waitlist.setMax(st.cfg.Limits.Waiting)
@@ -163,6 +165,7 @@ func (s *Server) commit(c *prepared, old *site) {
 		s.listen(l, st.doors[l])
 	}
 	s.retire(old, st)
+	s.reviewAll(st)
 }
 
 // retire ends what a site had and its successor has not.
@@ -181,7 +184,7 @@ func (s *Server) retire(old, st *site) {
 			s.certs.Forget(d.tls)
 		}
 	}
-	old.detach()
+	old.detach(st)
 	old.retire()
 }
 

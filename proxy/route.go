@@ -14,6 +14,7 @@ import (
 // A route is the compiled form of a RouteConfig.
 type route struct {
 	name        string
+	cfg         RouteConfig
 	pool        *upstream.Pool
 	policy      *policy.Policy
 	limits      *relay.Limits

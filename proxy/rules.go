@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framegate/framegate/policy"
@@ -18,28 +20,44 @@ type messageRules struct {
 	meters  []map[string]prometheus.Counter
 }
 
-// compileRules numbers the rules of both sides and puts their rates into l.
-func compileRules(p *policy.Policy, l *relay.Limits) (all [2]messageRules) {
+// maxOldRules bounds what is remembered of the numbers of rules before.
+const maxOldRules = 1000
+
+// compileRules numbers the rules of both sides and puts their rates into l. What
+// had a number in the route before keeps it: a message that was under way when
+// rules changed is reported by the old one.
+func compileRules(p *policy.Policy, l *relay.Limits, before *route) (all [2]messageRules) {
 	for side := range all {
 		r := &all[side]
+		if before != nil && len(before.rules[side].names) < maxOldRules {
+			r.names = slices.Clip(before.rules[side].names)
+		}
 		r.rates = p.Rates(relay.Side(side) == relay.Client)
 		for i := range r.rates {
-			rate := compileRate(&r.rates[i], uint16(i))
-			l.From[side].Rates = append(l.From[side].Rates, rate)
-			r.names = append(r.names, r.rates[i].Rule)
+			l.From[side].Rates = append(l.From[side].Rates, compileRate(&r.rates[i], r.number(r.rates[i].Rule)))
 		}
 		r.numbers = map[string]uint16{}
 		for _, rule := range p.ContentRules(relay.Side(side) == relay.Client) {
-			r.numbers[rule.Policy+"/"+rule.Name] = uint16(len(r.names))
+			key := rule.Policy + "/" + rule.Name
 			rule.Name = relay.Side(side).String() + "." + rule.Name
-			r.names = append(r.names, rule)
+			r.numbers[key] = r.number(rule)
 		}
 	}
 	return all
 }
 
+// number returns that of a rule, which may be new.
+func (r *messageRules) number(rule policy.Rule) uint16 {
+	if i := slices.Index(r.names, rule); i >= 0 {
+		return uint16(i)
+	}
+	r.names = append(r.names, rule)
+	return uint16(len(r.names) - 1)
+}
+
 func compileRate(m *policy.MessageRate, number uint16) relay.Rate {
 	return relay.Rate{
+		Name:      m.Policy + "/" + m.Name,
 		Of:        [...]relay.Unit{policy.Messages: relay.Messages, policy.Bytes: relay.Bytes, policy.Frames: relay.Frames}[m.Of],
 		PerSecond: m.Rate.PerSecond,
 		Burst:     m.Rate.Burst,
@@ -59,9 +77,9 @@ func (r *messageRules) prepare(m *metrics, route string, from relay.Side, rates 
 	for i, name := range r.names {
 		meters := map[string]prometheus.Counter{}
 		actions := []relay.Action{relay.ActClose, relay.ActDrop, relay.ActReply}
-		if i < len(rates) {
-			actions = []relay.Action{rates[i].Action}
-			if rates[i].Action != relay.ActClose && !name.Shadow {
+		if k := slices.IndexFunc(rates, func(rate relay.Rate) bool { return int(rate.Rule) == i }); k >= 0 {
+			actions = []relay.Action{rates[k].Action}
+			if rates[k].Action != relay.ActClose && !name.Shadow {
 				actions = append(actions, relay.ActClose)
 			}
 		}
@@ -95,7 +113,7 @@ func (rt *route) buckets(store ratelimit.Store, a *policy.Admission) (all [2][]r
 				all[side] = make([]relay.Bucket, len(rates))
 			}
 			all[side][i] = b
-			a.Hold(b.Release)
+			a.Hold("", b.Release)
 		}
 	}
 	return all

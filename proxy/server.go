@@ -24,6 +24,7 @@ import (
 
 // A Server is a running gateway.
 type Server struct {
+	start      time.Time
 	log        *slog.Logger
 	metrics    *metrics
 	reloading  sync.Mutex // held by who changes site
@@ -35,6 +36,7 @@ type Server struct {
 	admin      *admin
 	sessions   sessions
 	partial    *partial
+	reviews    reviews
 	sockets    *Sockets    // opened by others; may be nil
 	retired    atomic.Bool // another process has the listening sockets
 
@@ -56,7 +58,7 @@ type Server struct {
 // New validates cfg and binds its listeners, to sockets as far as those are for
 // them. Nothing is accepted before Start; an error leaves nothing behind.
 func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Server, err error) {
-	s := &Server{log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+	s := &Server{start: time.Now(), log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
@@ -98,6 +100,7 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 	c.site.measure(s.metrics)
 	s.site.Store(c.site)
 	s.registerReady()
+	s.reviews.register(s.metrics.registry)
 	s.metrics.registry.MustRegister(s.upstreams.Watched())
 	return s, nil
 }
@@ -126,7 +129,7 @@ func (s *Server) Start() {
 		s.log.Info("listening", "address", s.admin.ln.Addr().String(), "for", "admin")
 	}
 	st := s.site.Load()
-	st.attach(s.upstreams, time.Now())
+	st.attach(s.upstreams, nil, time.Now())
 	s.startCertificates(st)
 	for _, l := range st.listeners {
 		s.listen(l, st.doors[l])
@@ -195,6 +198,7 @@ func (s *Server) Close() {
 	for _, l := range s.listeners() {
 		l.close()
 	}
+	s.reviews.close()
 	s.partial.close()
 	s.sessions.abort()
 	for _, l := range s.listeners() {
@@ -205,7 +209,7 @@ func (s *Server) Close() {
 	s.unlistened.Wait()
 	s.driver.close()
 	s.site.Load().retire()
-	s.site.Load().detach()
+	s.site.Load().detach(nil)
 	s.keys.Close()
 	if s.redis != nil {
 		s.redis.Close()

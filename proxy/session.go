@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framegate/framegate/policy"
@@ -81,31 +83,49 @@ func (s *Server) grant(rt *route, a *policy.Admission, up *upgraded) *relay.Gran
 // A connection is what is kept of an accepted handshake while its session
 // lives: a request would hold far more.
 type connection struct {
-	server      *Server
-	route       *route
-	lease       *upstream.Lease
-	client      netip.AddrPort
-	protocol    string
-	host, path  string
-	subprotocol string
-	start       time.Time
-	free        func()    // gives its place at the listener back
-	told        [2]uint64 // rules that the log was told of, by side; used by whoever drives the session
-	release     []func()  // give back what its policies count
+	server *Server
+	route  atomic.Pointer[route] // under whose rules its messages are
+	lease  *upstream.Lease
+	client netip.AddrPort
+	record policy.Record
+	shown  *shown        // nil where that is what record has
+	start  time.Duration // from the server's
+	free   func()        // gives its place at the listener back
+	told   [2]uint64     // rules that the log was told of, by side; used by whoever drives the session
+
+	mu    sync.Mutex    // held while it is reviewed
+	under *route        // that has admitted it
+	held  []policy.Held // what its policies count; to be given back
+	over  bool          // it has been given back
+
+	major   uint8 // of the HTTP version
+	deflate bool  // messages may be compressed
+	context bool  // and refer to those before, so that nobody can begin to read them now
 }
+
+// shown is how the log names what a client asked for: as it was sent.
+type shown struct{ host, path string }
 
 func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded, free func()) *connection {
 	// Copies: the request's strings are parts of larger ones, with secrets in.
-	return &connection{
-		server: s, route: rt, lease: up.lease, client: hopOf(r).client, protocol: strings.Clone(versionOf(r)), host: strings.Clone(clean(r.Host)),
-		path: strings.Clone(clean(r.URL.Path)), subprotocol: strings.Clone(up.agreement.Subprotocol), start: time.Now(), free: free, release: a.Keep(),
+	c := &connection{
+		server: s, under: rt, lease: up.lease, client: hopOf(r).client, major: uint8(r.ProtoMajor), start: time.Since(s.start), free: free,
+		held: a.Keep(), record: a.Record(up.agreement.Subprotocol),
 	}
+	c.deflate = up.agreement.Deflate
+	c.context = c.deflate && rt.compression == handshake.Pass
+	if host, path := clean(r.Host), clean(r.URL.Path); host != c.record.Host() || path != c.record.Path() {
+		c.shown = &shown{strings.Clone(host), strings.Clone(path)}
+	}
+	c.route.Store(rt)
+	return c
 }
 
 // relay runs the session. On return it has ended, or the reactor has it.
 func (c *connection) relay(v *visit, up *upgraded, client net.Conn, grant *relay.Grant, early [2][]byte) {
 	s, core := c.server, c.begin(grant)
 	if s.sessions.enter(c, func() (failer, bool) { return s.driver.take(core, c, client, up.conn, early) }) {
+		s.reviewLate(c, v.site)
 		return
 	}
 	c.drive(v, core, leg{client}, leg{up.conn}, early)
@@ -114,9 +134,9 @@ func (c *connection) relay(v *visit, up *upgraded, client net.Conn, grant *relay
 // begin makes the session.
 func (c *connection) begin(grant *relay.Grant) *relay.Session {
 	c.server.tidier.stir()
-	c.route.meters.live.Inc()
+	c.route.Load().meters.live.Inc()
 	c.server.log.Info("admitted", append(c.attrs(), "outcome", policy.OutcomeAdmitted)...)
-	return relay.New(c.route.limits, grant, c.start)
+	return relay.New(c.route.Load().limits, grant, time.Now())
 }
 
 // drive runs the session in goroutines, to its end.
@@ -124,35 +144,46 @@ func (c *connection) drive(v *visit, core *relay.Session, client, upstream strea
 	d := stream.New(core, client, upstream, c.Relayed)
 	d.OnHit, d.OnPanic = c.Ruled, c.Panicked
 	c.server.sessions.enter(c, func() (failer, bool) { return d, true })
+	c.server.reviewLate(c, v.site)
 	v.leave()
 	c.Ended(d.Run(early), [2]relay.Stats{core.Stats(relay.Client), core.Stats(relay.Upstream)})
 }
 
 // Relayed implements reactor.Hooks.
-func (c *connection) Relayed(from relay.Side, more relay.Stats) { c.route.meters.relayed(from, more) }
+func (c *connection) Relayed(from relay.Side, more relay.Stats) {
+	c.route.Load().meters.relayed(from, more)
+}
 
 // Ruled implements reactor.Hooks.
 func (c *connection) Ruled(from relay.Side, hit relay.Hit) {
-	r := &c.route.rules[from]
-	r.meters[hit.Rule][outcomeOf(hit)].Add(float64(hit.Times))
+	rt := c.route.Load()
+	r := &rt.rules[from]
+	if int(hit.Rule) >= len(r.names) {
+		return // of a message that has outlived the numbers of its rules
+	}
+	name, outcome := r.names[hit.Rule], outcomeOf(hit)
+	meter := r.meters[hit.Rule][outcome]
+	if meter == nil { // of a rule that is there no more
+		meter = c.server.metrics.hits.WithLabelValues(rt.name, from.String(), name.Policy, name.Name, outcome)
+	}
+	meter.Add(float64(hit.Times))
 	// The first time is told, further ones are counted: a flood of messages is
 	// no flood of the log.
 	if told := uint64(1) << (hit.Rule % 64); c.told[from]&told == 0 {
 		c.told[from] |= told
-		name := r.names[hit.Rule]
-		c.server.log.Info("rule", append(c.attrs(), "from", from.String(), "policy", name.Policy, "rule", name.Name, "outcome", outcomeOf(hit))...)
+		c.server.log.Info("rule", append(c.attrs(), "from", from.String(), "policy", name.Policy, "rule", name.Name, "outcome", outcome)...)
 	}
 }
 
 // Panicked implements reactor.Hooks.
 func (c *connection) Panicked(_ any, stack []byte) {
 	c.server.metrics.panics.Inc()
-	c.server.log.Error("fault in a session", "route", c.route.name, "stack", string(stack))
+	c.server.log.Error("fault in a session", "route", c.route.Load().name, "stack", string(stack))
 }
 
 // Ended implements reactor.Hooks.
 func (c *connection) Ended(result relay.Result, stats [2]relay.Stats) {
-	c.route.meters.live.Dec()
+	c.route.Load().meters.live.Dec()
 	c.server.metrics.closed(result)
 	c.ended(result, stats)
 	c.server.sessions.leave(c)
@@ -160,22 +191,33 @@ func (c *connection) Ended(result relay.Result, stats [2]relay.Stats) {
 
 // ended writes the one line of a connection and gives its place back.
 func (c *connection) ended(result relay.Result, stats [2]relay.Stats) {
-	attrs := append(c.attrs(), "subprotocol", c.subprotocol,
+	attrs := append(c.attrs(), "subprotocol", c.record.Subprotocol(),
 		"status", http.StatusSwitchingProtocols, "close_code", int(result.Main()), "close_side", result.By.String(), "cause", result.Cause.String(),
 		"messages_client", stats[relay.Client].Messages, "messages_upstream", stats[relay.Upstream].Messages,
-		"bytes_client", stats[relay.Client].Bytes, "bytes_upstream", stats[relay.Upstream].Bytes, "duration", time.Since(c.start).Seconds())
+		"bytes_client", stats[relay.Client].Bytes, "bytes_upstream", stats[relay.Upstream].Bytes, "duration", (time.Since(c.server.start) - c.start).Seconds())
 	if result.Reason != "" {
 		attrs = append(attrs, "reason", result.Reason)
 	}
 	c.server.log.Info("connection", attrs...)
 	c.free()
 	c.lease.Release()
-	for _, release := range c.release {
-		release()
+	c.mu.Lock()
+	held := c.held
+	c.held, c.over = nil, true
+	c.mu.Unlock()
+	for _, h := range held {
+		h.Release()
 	}
 }
 
+// protocols are the versions of HTTP by which sessions come, by major number.
+var protocols = [...]string{1: "HTTP/1.1", 2: "HTTP/2.0", 3: "HTTP/3.0"}
+
 // attrs are what every log line says of a connection.
 func (c *connection) attrs() []any {
-	return []any{"client", addressText(c.client), "protocol", c.protocol, "host", c.host, "path", c.path, "route", c.route.name, "upstream", c.lease.Server().String()}
+	at := shown{c.record.Host(), c.record.Path()}
+	if c.shown != nil {
+		at = *c.shown
+	}
+	return []any{"client", addressText(c.client), "protocol", protocols[c.major], "host", at.host, "path", at.path, "route", c.route.Load().name, "upstream", c.lease.Server().String()}
 }

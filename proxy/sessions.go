@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/framegate/framegate/proxy/relay"
 )
@@ -11,6 +12,7 @@ import (
 // A failer is a live session, whatever drives it. Neither method blocks.
 type failer interface {
 	Fail(relay.Cause)
+	Do(func(core *relay.Session, now time.Time))
 	Abort()
 }
 

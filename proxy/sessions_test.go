@@ -22,6 +22,8 @@ func (f *fakeSession) Fail(c relay.Cause) {
 	f.failed, f.cause = append(f.failed, time.Now()), c
 }
 
+func (f *fakeSession) Do(func(*relay.Session, time.Time)) {}
+
 func (f *fakeSession) Abort() { f.aborted = true }
 
 func enterFakes(s *sessions, n int) []*fakeSession { return enterOn(s, n, nil) }
@@ -31,7 +33,8 @@ func enterOn(s *sessions, n int, rt *route) []*fakeSession {
 	fakes := make([]*fakeSession, n)
 	for i := range fakes {
 		fakes[i] = &fakeSession{}
-		c := &connection{route: rt}
+		c := &connection{}
+		c.route.Store(rt)
 		s.enter(c, func() (failer, bool) { return fakes[i], true })
 		fakes[i].leave = func() { s.leave(c) }
 	}

@@ -19,8 +19,9 @@ type site struct {
 	generation uint64 // the first is 1
 	router     router
 	pools      map[string]*upstream.Pool
-	hosts      []string // of all routes
-	routes     []*route // in the order of the configuration
+	poolFiles  map[string]poolFiles // that the pools were made of
+	hosts      []string             // of all routes
+	routes     []*route             // in the order of the configuration
 	policies   *policy.Set
 	keys       []*jwks.Source // from which its policies have the keys of token issuers
 
@@ -98,8 +99,11 @@ func (st *site) measure(m *metrics) {
 	}
 }
 
-// named returns the route of a name, or nil.
+// named returns the route of a name, or nil. A nil site has none.
 func (st *site) named(name string) *route {
+	if st == nil {
+		return nil
+	}
 	for _, rt := range st.routes {
 		if rt.name == name {
 			return rt

@@ -101,7 +101,7 @@ func (t *Trial) route(r *TrialRequest, q *policy.Request) (rt *route, out *Outco
 			return nil, &Outcome{}, err
 		}
 		rt = &route{policy: p, limits: compileLimits(&RouteConfig{CloseTimeout: strictyaml.Duration(relay.Defaults().CloseTimeout)}, p, ignore)}
-		rt.rules = compileRules(p, rt.limits)
+		rt.rules = compileRules(p, rt.limits, nil)
 		rt.limits.Memory = t.site.routes[0].limits.Memory
 		return rt, &Outcome{}, nil
 	}

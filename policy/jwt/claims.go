@@ -19,6 +19,7 @@ type Claims struct {
 	// int64 if it is written as an integer that float64 could hold too.
 	All map[string]any
 
+	memo      Memo
 	notBefore time.Time // of nbf; zero if absent
 	audience  []string
 }

@@ -81,7 +81,7 @@ func (i *Issuer) verify(ctx context.Context, t *token, kid string, tried *KeySet
 	if set == tried {
 		return nil, nil, ErrUnknownKey
 	}
-	payload, err := set.verify(t)
+	payload, by, err := set.verify(t)
 	if err != nil {
 		return nil, set, err
 	}
@@ -90,6 +90,7 @@ func (i *Issuer) verify(ctx context.Context, t *token, kid string, tried *KeySet
 		return nil, nil, err
 	}
 	c.Until = c.Expires.Add(i.leeway)
+	c.memo = Memo{string(payload), strings.Clone(t.typ), t.alg, by, i.leeway}
 	if err := i.judge(t.typ, c, now); err != nil {
 		return nil, nil, err
 	}

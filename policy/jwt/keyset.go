@@ -70,16 +70,16 @@ func (s *KeySet) candidates(t *token) ([]key, error) {
 	return nil, err
 }
 
-// verify returns the payload of t if one of the keys has signed it.
-func (s *KeySet) verify(t *token) ([]byte, error) {
+// verify returns the payload of t if one of the keys has signed it, and the key.
+func (s *KeySet) verify(t *token) (payload []byte, by any, err error) {
 	found, err := s.candidates(t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, k := range found {
 		if payload, err := t.jws.Verify(k.verifier(t.alg)); err == nil {
-			return payload, nil
+			return payload, k.material, nil
 		}
 	}
-	return nil, ErrSignature
+	return nil, nil, ErrSignature
 }

@@ -99,7 +99,8 @@ func verifyJWS(compact string, keys *KeySet) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.verify(t)
+	payload, _, err := keys.verify(t)
+	return payload, err
 }
 
 // contradictory are the valid vectors that go against their own key, whose alg is another one than the token's or none that exists (ES521), or

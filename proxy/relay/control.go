@@ -74,7 +74,7 @@ func (s *Session) peerClose(from Side, payload []byte) (fate, *frame.Violation) 
 		h.rules.forget() // what it had begun is not completed any more
 	}
 	if s.cause == None {
-		s.cause, s.by = PeerClosed, from
+		s.cause, s.by, s.reason = PeerClosed, from, ""
 	}
 	h.stats.Frames++
 	h.stats.Bytes += uint64(len(payload))

@@ -34,6 +34,15 @@ func (s *Session) mayStop() bool {
 	return s.stopping != None && s.cause == None && !s.half[Client].underWay() && !s.half[Upstream].underWay()
 }
 
+// stop begins the graceful end that was waited for.
+func (s *Session) stop() {
+	by := Gateway
+	if rows[s.stopping].offender != 0 {
+		by = Client
+	}
+	s.end(s.stopping, by, s.reason)
+}
+
 // underWay reports that a side has begun a message or a frame that is to be
 // relayed, and not ended it.
 func (h *half) underWay() bool {
@@ -196,7 +205,7 @@ func (h *half) skip(p []byte) {
 // is a server, is awaited, unless it broke the protocol.
 func (s *Session) settle() {
 	if s.mayStop() {
-		s.end(s.stopping, Gateway, "")
+		s.stop()
 	}
 	if s.cause == None {
 		return
@@ -239,7 +248,9 @@ func (s *Session) Abort(now time.Time) {
 		if s.stopping != None {
 			s.cause = s.stopping
 		}
-		s.reason = rows[s.cause].reason
+		if s.reason == "" {
+			s.reason = rows[s.cause].reason
+		}
 	}
 	s.close(Client, Abort)
 	s.close(Upstream, Abort)

@@ -264,6 +264,20 @@ func (s *Session) Fail(c Cause, now time.Time) {
 	s.settle()
 }
 
+// Refuse ends the session by a rule that does not admit it any more: as Fail
+// with the cause Policy, but behind the messages under way, and with the rule's
+// reason, constant text, for the client.
+func (s *Session) Refuse(reason string, now time.Time) {
+	s.advance(now)
+	if s.cause == None && s.stopping == None {
+		s.stopping, s.stopBy, s.reason = Policy, s.now+s.limits.CloseTimeout, reason
+	}
+	s.settle()
+}
+
+// Grant returns what the session is granted now.
+func (s *Session) Grant() *Grant { return s.grant }
+
 // Written says that the driver has written n bytes to a side.
 func (s *Session) Written(to Side, n int, now time.Time) {
 	s.advance(now)

@@ -36,7 +36,7 @@ func (s *Session) Tick(now time.Time) {
 	if s.cause == None {
 		switch {
 		case s.stopping != None && s.now >= s.stopBy:
-			s.end(s.stopping, Gateway, "")
+			s.stop()
 		case s.expired(now):
 			s.fail(TokenExpired)
 		case s.now >= after(0, s.limits.MaxLifetime):

@@ -59,7 +59,7 @@ func (w *walker) run(v *frame.Violation) {
 	case v != nil:
 		s.end(causeOf(v), w.from, v.Reason)
 	case s.mayStop():
-		s.end(s.stopping, Gateway, "")
+		s.stop()
 	}
 }
 

@@ -165,3 +165,14 @@ func addresses(all, others []discovery.Found) []string {
 	}
 	return list
 }
+
+// Lists reports whether the pool still has a server, which may have been another pool's; also where that is not known, since a name has not been
+// looked up yet.
+func (p *Pool) Lists(s *Server) bool {
+	if slices.ContainsFunc(p.Servers(), func(o *Server) bool { return o.String() == s.String() }) {
+		return true
+	}
+	p.registry.mu.Lock()
+	defer p.registry.mu.Unlock()
+	return slices.ContainsFunc(p.listed, func(sp spec) bool { return sp.target.find.Host != "" && !p.registry.known(p.name, sp).asked })
+}
