@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test tools-for-tests fuzz soak bench lint image clean
+.PHONY: run build test tools-for-tests fuzz soak scan bench lint image clean
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -31,9 +31,9 @@ test: tools-for-tests
 	$(WITH_NODE) $(GO) test -race ./...
 
 # What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector,
-# Redis.
+# Redis, sslscan.
 tools-for-tests: $(PEERS)/node_modules/.package-lock.json
-	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential redis-server:redis-server
+	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential redis-server:redis-server sslscan:sslscan
 
 $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 	.ci/node $(PEERS)
@@ -44,6 +44,11 @@ fuzz:
 # 200 connections through the binary under the race detector.
 soak: tools-for-tests
 	$(WITH_NODE) FRAMEGATE_SOAK=$(SOAKTIME) $(GO) test -race -count=1 -timeout 70m -v -run '^TestSoak$$' ./cmd/framegate
+
+# What testssl.sh finds, against the report that is kept; sslscan is in the tests.
+scan:
+	.ci/packages testssl:testssl.sh
+	FRAMEGATE_SCAN=1 $(GO) test -count=1 -timeout 20m -v -run '^TestTestSSL$$' ./cmd/framegate
 
 # Side by side with nginx and HAProxy.
 bench: build

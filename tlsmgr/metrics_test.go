@@ -97,3 +97,24 @@ func TestAlarm(t *testing.T) {
 		t.Errorf("the alarm was raised %d times", n)
 	}
 }
+
+func TestAlarmOfFiles(t *testing.T) {
+	book, log := newLog()
+	now := time.Now()
+	p := &pair{files: certSpec{names: []string{"files.example.com"}, from: now.AddDate(0, 0, -70), end: now.AddDate(0, 0, 30)}.write(t, t.TempDir())}
+	check(t, p.load(now, log))
+	for range 3 {
+		p.refresh(now, log)
+	}
+	if n := book.count("ends soon"); n != 0 {
+		t.Errorf("%d alarms with 30 days left", n)
+	}
+	for day := range 3 {
+		for range 3 {
+			p.refresh(now.AddDate(0, 0, 15+day), log)
+		}
+	}
+	if n := book.count("level=ERROR msg=\"certificate ends soon and was not replaced\""); n != 3 {
+		t.Errorf("%d alarms in three days:\n%s", n, book)
+	}
+}

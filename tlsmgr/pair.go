@@ -124,6 +124,7 @@ type pair struct {
 	seen    [sha256.Size]byte // digest of the last state, good or bad
 	problem string            // the last error, so that each is logged once
 	expired bool              // warned that the certificate has expired
+	alarmed time.Time         // when it was last said to end soon
 }
 
 // load reads the pair for the first time.
@@ -158,7 +159,7 @@ func (p *pair) refresh(now time.Time, log *slog.Logger) (changed bool) {
 
 // take puts data in service and warns of what is unwise about it.
 func (p *pair) take(data pairData, now time.Time, log *slog.Logger) {
-	p.data, p.seen, p.problem, p.expired = data, data.digest, "", false
+	p.data, p.seen, p.problem, p.expired, p.alarmed = data, data.digest, "", false, time.Time{}
 	warnWide(log, "key file is open to other users", p.files.Key, data.keyMode, wideKey, "0600")
 	if data.noSAN {
 		log.Warn("certificate has no subjectAltName, most clients will refuse it",
@@ -170,11 +171,17 @@ func (p *pair) take(data pairData, now time.Time, log *slog.Logger) {
 	p.warnExpired(now, log)
 }
 
-// warnExpired warns once for each certificate, when it is loaded or when its time comes.
+// warnExpired warns once for each certificate, when it is loaded or when its time comes, and once a day of one that should have been replaced.
 func (p *pair) warnExpired(now time.Time, log *slog.Logger) {
-	if end := p.data.cert.Leaf.NotAfter; !p.expired && now.After(end) {
+	leaf := p.data.cert.Leaf
+	switch end := leaf.NotAfter; {
+	case p.expired:
+	case now.After(end):
 		p.expired = true
 		log.Warn("certificate has expired", "cert", p.files.Cert, "not_after", end)
+	case endsSoon(leaf, now) && now.Sub(p.alarmed) >= 24*time.Hour:
+		p.alarmed = now
+		log.Error("certificate ends soon and was not replaced", "cert", p.files.Cert, "not_after", end, "days", int(end.Sub(now).Hours()/24))
 	}
 }
 

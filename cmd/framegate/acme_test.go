@@ -227,3 +227,31 @@ func TestACMEStalls(t *testing.T) {
 		t.Errorf("half a hello was waited for %v", took)
 	}
 }
+
+// The example of certificates works as it stands, but for its ports, its host and its CA.
+func TestExampleCertificates(t *testing.T) {
+	t.Parallel()
+	ca := acmetest.New(t, acmetest.Setup{})
+	up := wstest.NewRecorder(t, wstest.Echo)
+	config := string(must(os.ReadFile("../../examples/certificates/gateway.yaml")))
+	for old, by := range map[string]string{
+		`":80"`: `"127.0.0.1:0"`, `":443"`: `"127.0.0.1:0"`, "127.0.0.1:3000": up.Addr(), "/var/lib/framegate": t.TempDir(), "chat.example.com": "app.example.com",
+		"    email: ops@example.com\n": "    email: ops@example.com\n    ca: [" + ca.URL + "]\n    ca_roots: " + ca.Roots + "\n",
+	} {
+		if !strings.Contains(config, old) {
+			t.Fatalf("the example has no %q", old)
+		}
+		config = strings.ReplaceAll(config, old, by)
+	}
+	p := wstest.Start(t, config)
+	aim(ca, p)
+	certified(t, ca, p.Addrs[1], wstest.Patience)
+	c := wstest.DialTLS(t, p.Addrs[1], &tls.Config{RootCAs: ca.Issuers(), ServerName: "app.example.com"})
+	c.Upgrade(wstest.HS0("/ws").With("Origin", "https://app.example.com"))
+	c.Close()
+	plain := wstest.Dial(t, p.Addrs[0])
+	plain.Send(wstest.Plain("/a?b=c").Bytes())
+	if resp := plain.Response(); resp.Status != 308 || resp.Get("Location") != "https://app.example.com/a?b=c" {
+		t.Errorf("http: %q to %q", resp.Line, resp.Get("Location"))
+	}
+}

@@ -147,10 +147,13 @@ func (c *CA) Staples() int { return int(c.ocsp.Load()) }
 // Orders is how many orders have come.
 func (c *CA) Orders() int { return int(c.orders.Load()) }
 
-// Issuers are the roots of the certificates that the CA gives.
+// Root is the root of the certificates that the CA gives.
+func (c *CA) Root() *x509.Certificate { return c.issuer.GetRootCert(0).Cert }
+
+// Issuers are a pool with Root.
 func (c *CA) Issuers() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(c.issuer.GetRootCert(0).PEM())
+	pool.AddCert(c.Root())
 	return pool
 }
 
