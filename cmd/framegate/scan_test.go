@@ -38,7 +38,7 @@ func scanned(t *testing.T) (addr, root string) {
 // expect compares a report with the one that is kept. UPDATE=1 in the environment keeps the new one.
 func expect(t *testing.T, file, got string) {
 	t.Helper()
-	file = filepath.Join("testdata", file)
+	file = filepath.Join("testdata", "scan", file)
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
