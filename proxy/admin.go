@@ -21,8 +21,9 @@ const (
 	adminSocket  = "admin" // FileDescriptorName= of its socket
 )
 
-// admin serves health and metrics on loopback. It changes nothing, and trusts
-// no browser: a page that resolves to loopback learns nothing from it.
+// admin serves health and metrics on loopback, and takes orders to reload. It
+// trusts no browser: a page that resolves to loopback learns nothing from it, and
+// changes nothing.
 type admin struct {
 	address string // as the configuration has it
 	ln      net.Listener
@@ -36,12 +37,16 @@ func newAdmin(s *Server, address string) (*admin, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /-/reload", s.serveReload)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reason, ok := s.ready()
 		if !ok {
 			answer(w, http.StatusServiceUnavailable, reason)
 			return
+		}
+		if s.reload.rejected.Load() { // what held holds on
+			reason += "; the configuration that was read last was rejected, see the log"
 		}
 		answer(w, http.StatusOK, reason)
 	})

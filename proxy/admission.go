@@ -78,7 +78,10 @@ func pinnable(limit int64) int64 {
 
 // policyFile reads a file that a policy names.
 func (cfg *Config) policyFile(name, path string) ([]byte, error) {
-	return readBounded(cfg.policyPath(name, path), maxPolicyFile)
+	path = cfg.policyPath(name, path)
+	data, err := readBounded(path, maxPolicyFile)
+	cfg.files.note(path, data)
+	return data, err
 }
 
 // policyPath is the path of a file that a policy names. It goes out from the

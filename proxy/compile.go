@@ -30,6 +30,7 @@ func compile(cfg *Config, common *shared, report, warn Report) *site {
 	compileListeners(cfg.Listeners, report)
 	compileCertificates(cfg, report, warn)
 	compileAdmin(cfg.Admin, report)
+	s.adminToken = compileToken(cfg.Admin, report)
 	compileDrain(cfg.Drain, prefixed("drain", report))
 	if cfg.Redis != nil {
 		cfg.Redis.Validate(prefixed("redis", report))

@@ -32,6 +32,7 @@ type Config struct {
 
 	dir        string            // of the file, from which the paths in policies go out
 	policyDirs map[string]string // of the files of those policies that have their own
+	files      *fileBook         // what it was read from
 	main       *strictyaml.Document
 	owner      map[string]*strictyaml.Document // of those policies that come from a file of their own
 }
@@ -77,7 +78,8 @@ const driverGoroutines = "goroutines"
 
 // AdminConfig is the listener for health and metrics.
 type AdminConfig struct {
-	Address string `yaml:"address" doc:"Loopback address of /healthz, /readyz and /metrics, or off. Default: 127.0.0.1:9901, if nobody else on this machine has it."`
+	TokenFile string `yaml:"token_file" doc:"File with a token of at least 32 characters, without which nothing can be changed over the admin listener: Authorization: Bearer TOKEN. Without it whoever reaches the listener may reload. What only reads needs none."`
+	Address   string `yaml:"address" doc:"Loopback address of /healthz, /readyz and /metrics, or off. Default: 127.0.0.1:9901, if nobody else on this machine has it."`
 }
 
 // LimitsConfig is what holds whatever policies say.

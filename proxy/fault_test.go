@@ -18,7 +18,7 @@ func TestServeContainsFaults(t *testing.T) {
 	g := startGateway(t, oneRoute("ws://"+up.Addr(), ""))
 	other, _ := g.open(t, up, "/other")
 	whole := g.site.Load()
-	broken := &site{doors: whole.doors}
+	broken := &site{doors: whole.doors, listeners: whole.listeners, routes: whole.routes}
 	broken.router.add("app.example.com", "/*", &route{name: "app"}) // without all that a route has
 	g.site.Store(broken)
 	for _, request := range [][]byte{get("/?token=" + wstest.Canary), handshakeOf(t, "/?token="+wstest.Canary, 0).Bytes()} {

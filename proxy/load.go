@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,17 +17,20 @@ import (
 type Loaded struct {
 	Config   *Config
 	Warnings strictyaml.Errors
+	Files    []string // that it was read from, and patterns of such
+	Digest   string   // of all that was read
 }
 
 // Load reads the configuration file and the policy files that it names, and
 // validates all of it. lookup is os.LookupEnv but in tests. The error is a
 // strictyaml.Errors where the files hold mistakes: all of them at once.
 func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
+	cfg := &Config{files: newFileBook()}
 	data, err := os.ReadFile(file)
+	cfg.files.note(file, data)
 	if err != nil {
-		return nil, fmt.Errorf("reading configuration %q: %w", file, withoutPath(err))
+		return cfg.loaded(nil), fmt.Errorf("reading configuration %q: %w", file, withoutPath(err))
 	}
-	cfg := &Config{}
 	doc, errs := strictyaml.Decode(file, data, lookup, cfg)
 	cfg.main, cfg.owner = doc, map[string]*strictyaml.Document{}
 	cfg.dir, cfg.policyDirs = filepath.Dir(file), map[string]string{}
@@ -41,7 +45,16 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	}
 	l.errs.Sort()
 	l.warnings.Sort()
-	return &Loaded{cfg, l.warnings}, l.errs.Err()
+	for _, doc := range append(slices.Collect(maps.Values(cfg.owner)), doc) {
+		cfg.files.read(doc.Files()...)
+	}
+	for _, u := range cfg.Upstreams {
+		if u.TLS != nil {
+			cfg.files.read(u.TLS.CA, u.TLS.Cert, u.TLS.Key)
+		}
+	}
+	cfg.files.read(cfg.Admin.TokenFile)
+	return cfg.loaded(l.warnings), l.errs.Err()
 }
 
 // elsewhere drops the mistakes of a section that the decoder has complained
@@ -85,6 +98,7 @@ func (l *loader) policyFiles(cfg *Config, dir string) {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(dir, pattern)
 		}
+		cfg.files.pattern(pattern)
 		files, err := filepath.Glob(pattern)
 		files = slices.DeleteFunc(files, isPolicyTest)
 		if err != nil || len(files) == 0 {
@@ -102,6 +116,7 @@ func isPolicyTest(file string) bool { return strings.HasSuffix(file, "_test.yaml
 
 func (l *loader) policyFile(cfg *Config, path, file string) {
 	data, err := os.ReadFile(file)
+	cfg.files.note(file, data)
 	if err != nil {
 		l.errs = append(l.errs, cfg.main.Errorf(path, "cannot read %q", file))
 		return

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -26,7 +25,7 @@ func (s *Server) Reload(cfg *Config) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	if s.leaving.Load() || s.ctx.Err() != nil {
-		return errors.New("the gateway drains")
+		return ErrLeaving
 	}
 	old := s.site.Load()
 	if s.retired.Load() {
@@ -77,6 +76,9 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 	}
 	s.stickyKey(st)
 	st.generation, st.keys = 1, keys.live
+	if cfg.files != nil {
+		st.digest = cfg.loaded(nil).Digest
+	}
 	if old != nil {
 		st.generation = old.generation + 1
 	}
@@ -159,6 +161,7 @@ func (s *Server) commit(c *prepared, old *site) {
 	}
 	s.startCertificates(st)
 	s.site.Store(st)
+	s.reload.holds(st)
 	s.keys.Start(st.keys)
 	setLevel(s.log, st.cfg.Log)
 	for _, l := range c.opened {

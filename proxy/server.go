@@ -37,8 +37,11 @@ type Server struct {
 	sessions   sessions
 	partial    *partial
 	reviews    reviews
-	sockets    *Sockets    // opened by others; may be nil
-	retired    atomic.Bool // another process has the listening sockets
+	reload     reloadStatus
+	asked      chan *ReloadRequest
+	adminTries *ratelimit.Bucket // that are left for who has no right token
+	sockets    *Sockets          // opened by others; may be nil
+	retired    atomic.Bool       // another process has the listening sockets
 
 	connections *ratelimit.Count  // over all listeners
 	handshakes  *ratelimit.Bucket // over all listeners
@@ -58,7 +61,7 @@ type Server struct {
 // New validates cfg and binds its listeners, to sockets as far as those are for
 // them. Nothing is accepted before Start; an error leaves nothing behind.
 func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Server, err error) {
-	s := &Server{start: time.Now(), log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
+	s := &Server{start: time.Now(), asked: make(chan *ReloadRequest), adminTries: ratelimit.NewBucket(adminTries), log: log, sockets: sockets, metrics: newMetrics(version), waitlist: waitlist{max: cfg.Limits.Waiting}, partial: newPartial()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.connections, s.handshakes = ratelimit.NewCount(int64(cfg.Limits.Connections)), ratelimit.NewBucket(cfg.handshakes())
 	s.shared = cfg.shared()
@@ -101,6 +104,8 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 	s.site.Store(c.site)
 	s.registerReady()
 	s.reviews.register(s.metrics.registry)
+	s.reload.register(s.metrics.registry)
+	s.reload.holds(s.site.Load())
 	s.metrics.registry.MustRegister(s.upstreams.Watched())
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"net/netip"
 	"slices"
@@ -23,6 +24,8 @@ type site struct {
 	hosts      []string             // of all routes
 	routes     []*route             // in the order of the configuration
 	policies   *policy.Set
+	digest     string // of all files of cfg; empty for one that is of no file
+	adminToken *[sha256.Size]byte
 	keys       []*jwks.Source // from which its policies have the keys of token issuers
 
 	listeners []*listener // in the order of the configuration

@@ -22,6 +22,8 @@
 // From the first listener with files until Close, which waits for them, a Manager has three: Manager.watchLoop, which reloads, fsnotify's
 // reader, and drain, which empties the reader's channels.
 //
+// A Watcher has the same three until its Close, with settleLoop for Manager.watchLoop.
+//
 // With ACME there are until Close: certmagic's maintenance, auto.watchLoop, one auto.obtainLoop for each name until it has its certificate,
 // demand.fly for each name that clients wait for, and redisStore.renewLock for each lock that is held. What certmagic starts for a renewal holds a
 // lock of the store, and closing the store waits for that. certmagic's limiter of orders has one for each CA that ends with the process.

@@ -64,7 +64,7 @@ func drain(w *fsnotify.Watcher, changed chan<- struct{}, log *slog.Logger) {
 			if !ok {
 				return
 			}
-			log.Warn("watching certificate files", "error", err.Error()) // an overflow means that events were lost
+			log.Warn("watching files", "error", err.Error()) // an overflow means that events were lost
 		}
 		select {
 		case changed <- struct{}{}:
@@ -81,6 +81,11 @@ func deafNotifier() notifier {
 
 // watchLoop reloads the pairs after changes have settled, and from time to time, until stop is closed.
 func (m *Manager) watchLoop(changed <-chan struct{}, stop <-chan struct{}) {
+	settleLoop(changed, stop, m.Reload)
+}
+
+// settleLoop acts after changes have settled, and from time to time, until stop is closed.
+func settleLoop(changed <-chan struct{}, stop <-chan struct{}, act func()) {
 	settled, latest := stoppedTimer(), stoppedTimer()
 	defer settled.Stop()
 	defer latest.Stop()
@@ -104,7 +109,7 @@ func (m *Manager) watchLoop(changed <-chan struct{}, stop <-chan struct{}) {
 		pending = false
 		settled.Stop()
 		latest.Stop()
-		m.Reload()
+		act()
 	}
 }
 
@@ -137,7 +142,7 @@ func (w *watchSet) sync(paths []string, log *slog.Logger) {
 	for dir := range wanted {
 		err := w.notifier.add(dir)
 		if _, known := w.dirs[dir]; err != nil && !known {
-			log.Warn("directory of a certificate cannot be watched, it is read once a minute", "path", dir, "error", err.Error())
+			log.Warn("directory of a file cannot be watched, it is read once a minute", "path", dir, "error", err.Error())
 		}
 		w.dirs[dir] = err == nil
 	}

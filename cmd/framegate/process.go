@@ -11,6 +11,7 @@ import (
 
 	"github.com/framegate/framegate/proxy"
 	"github.com/framegate/framegate/ratelimit"
+	"github.com/framegate/framegate/tlsmgr"
 )
 
 // A process is one gateway and what the system has to say to it: signals, the
@@ -19,12 +20,15 @@ import (
 type process struct {
 	cfg     *proxy.Config                 // that holds
 	load    func() (*proxy.Loaded, error) // nil: there is no file
+	loaded  *proxy.Loaded                 // by it
 	log     *slog.Logger
 	sink    *proxy.LogSink        // of log
 	pidFile string                // to be written; empty: none
 	started func(s *proxy.Server) // called once it accepts connections; nil: nobody
 
 	gateway   *proxy.Server
+	watch     *tlsmgr.Watcher // of the configuration's files; nil without any
+	read      string          // digest of what was read last, good or not
 	manager   manager
 	forebear  *forebear          // whose place it takes; nil: nobody's
 	heir      *heir              // that takes its place; nil: none, or it has ended
@@ -54,6 +58,7 @@ func (p *process) run() error {
 		return fmt.Errorf("starting: %w", err)
 	}
 	defer p.manager.close()
+	defer func() { p.watch.Close() }()
 	for {
 		select {
 		case sig := <-signals:
@@ -68,6 +73,10 @@ func (p *process) run() error {
 				p.log.Info("retired for long enough", "deadline", time.Duration(p.cfg.Upgrade.Deadline).String())
 			}
 			p.end(atOnce(p.cfg.Drain))
+		case r := <-p.gateway.ReloadRequests():
+			r.Answer(p.reload())
+		case <-p.watch.Changed():
+			p.reread()
 		case <-p.manager.watchdog():
 			p.manager.alive()
 		case <-p.ended:
@@ -103,7 +112,14 @@ func (p *process) start() (err error) {
 		p.gateway.Close()
 		return err
 	}
+	if p.loaded != nil {
+		p.watch = tlsmgr.NewWatcher(p.log)
+		p.follow(p.loaded)
+	}
 	p.gateway.Start()
+	if p.loaded != nil {
+		p.reread() // it may have changed before it was watched
+	}
 	forebear.tell(wordServing)
 	p.manager = newManager(p.log)
 	if forebear == nil { // else that one says who is the service now
@@ -185,26 +201,40 @@ func (p *process) endLoop(retired <-chan error, d proxy.DrainConfig) {
 }
 
 // reload reads the configuration again. After a mistake in it nothing changes.
-func (p *process) reload() {
+func (p *process) reload() error {
 	p.forebear.tell(wordReload)
-	if p.load == nil || p.ended != nil {
-		return
+	switch {
+	case p.load == nil:
+		return proxy.ErrNoFile
+	case p.ended != nil:
+		return proxy.ErrLeaving
 	}
 	p.manager.reloading()
 	defer p.manager.ready()
-	loaded, err := p.load()
+	loaded, err := p.gateway.ReloadFrom(p.load)
+	p.follow(loaded)
 	if err == nil {
-		err = p.gateway.Reload(loaded.Config)
+		p.cfg = loaded.Config
 	}
-	if err != nil {
-		p.log.Error("configuration rejected", "error", err.Error())
+	return err
+}
+
+// follow watches the files of a configuration that was read: of one that was
+// rejected too, so that it is read again when it is mended.
+func (p *process) follow(loaded *proxy.Loaded) {
+	p.read = loaded.Digest
+	p.watch.Watch(loaded.Files)
+}
+
+// reread reloads the configuration if it is another one than the one that was
+// read last.
+func (p *process) reread() {
+	if p.ended != nil {
 		return
 	}
-	p.cfg = loaded.Config
-	for _, w := range loaded.Warnings {
-		p.log.Warn("configuration", "warning", w.Error())
+	if loaded, _ := p.load(); loaded.Digest != p.read {
+		p.reload()
 	}
-	p.log.Info("reloaded")
 }
 
 // upgrade starts the program anew, to take this process's place. Until it can,

@@ -16,7 +16,7 @@ func runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the gateway",
 		Long: `Run the gateway until SIGTERM or SIGINT. SIGTERM drains as the configuration says; SIGINT drains at once; a second signal ends the process.
-SIGHUP reloads the configuration. SIGUSR2 starts the program anew, which takes over the listening sockets; this process serves the connections that it
+SIGHUP reloads the configuration, and so does a change of its files. SIGUSR2 starts the program anew, which takes over the listening sockets; this process serves the connections that it
 has on, and ends with the last of them.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -31,7 +31,7 @@ has on, and ends with the last of them.`,
 			for _, w := range loaded.Warnings {
 				log.Warn("configuration", "warning", w.Error())
 			}
-			p := &process{cfg: loaded.Config, load: load, log: log, sink: sink, pidFile: pidFile}
+			p := &process{cfg: loaded.Config, load: load, loaded: loaded, log: log, sink: sink, pidFile: pidFile}
 			return failed(p.run())
 		},
 	}

@@ -12,7 +12,11 @@ type Document struct {
 	file    string
 	root    *node    // nil when the file could not be parsed
 	secrets []string // what expansions yielded
+	files   []string // that ${file:...} named
 }
+
+// Files lists the files that expansions have read, or could not.
+func (d *Document) Files() []string { return d.files }
 
 // File returns the name that was given to Decode.
 func (d *Document) File() string { return d.file }

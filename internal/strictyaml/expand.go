@@ -34,6 +34,10 @@ func (d *decoder) expand(n *node, path string) *expansion {
 	if !strings.Contains(n.text, "${") {
 		return e
 	}
+	for _, piece := range strings.Split(n.text, "${file:")[1:] {
+		path, _, _ := strings.Cut(piece, "}")
+		d.doc.files = append(d.doc.files, path)
+	}
 	if err := e.replace(n.text, d.lookup); err != nil {
 		e.failed = true
 		d.add(n.at, path, err.Error())
