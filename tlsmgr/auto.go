@@ -47,14 +47,15 @@ func backOff(failures int) time.Duration { return retryAfter[min(max(failures, 1
 // An auto is the source of certificates from ACME: certmagic orders, renews and staples; handshakes see only an index of what it holds, and so
 // never wait for its locks, the store or a CA.
 type auto struct {
-	cfg   ACMEConfig
-	log   *slog.Logger
-	zap   *zap.Logger // certmagic's, over log
-	sys   system
-	store *store
-	cache *certmagic.Cache
-	magic *certmagic.Config
-	first atomic.Pointer[certmagic.ACMEIssuer] // which answers http-01, also for the others; nil before start
+	cfg    ACMEConfig
+	log    *slog.Logger
+	zap    *zap.Logger // certmagic's, over log
+	sys    system
+	store  *store
+	copies certmagic.Storage // of certificates, on this machine; may be nil
+	cache  *certmagic.Cache
+	magic  *certmagic.Config
+	first  atomic.Pointer[certmagic.ACMEIssuer] // which answers http-01, also for the others; nil before start
 
 	index    atomic.Pointer[certIndex]
 	hosts    atomic.Pointer[hostSet] // of all listeners with certificates: auto
@@ -77,9 +78,9 @@ type auto struct {
 type endpoints struct{ http, tls string }
 
 // newAuto makes the source. Only certmagic's maintenance, of certificates that are yet to come, runs before start.
-func newAuto(cfg ACMEConfig, b backend, log *slog.Logger, sys system) *auto {
+func newAuto(cfg ACMEConfig, b backend, copies certmagic.Storage, log *slog.Logger, sys system) *auto {
 	a := &auto{
-		cfg: cfg, log: log, zap: newBridge(log), sys: sys, names: map[string]bool{}, wake: make(chan struct{}, 1), orders: make(chan struct{}, maxOrders),
+		cfg: cfg, copies: copies, log: log, zap: newBridge(log), sys: sys, names: map[string]bool{}, wake: make(chan struct{}, 1), orders: make(chan struct{}, maxOrders),
 		lookups: rate.NewLimiter(20, 100), notice: newNotices(sys.now),
 	}
 	a.problems.now = sys.now
@@ -93,9 +94,10 @@ func newAuto(cfg ACMEConfig, b backend, log *slog.Logger, sys system) *auto {
 		Logger:             a.zap,
 	})
 	a.magic = certmagic.New(a.cache, certmagic.Config{
-		Storage: a.store,
-		Logger:  a.zap,
-		OnEvent: a.event,
+		Storage:    a.store,
+		LocalCache: copies,
+		Logger:     a.zap,
+		OnEvent:    a.event,
 
 		RenewalWindowRatio: certmagic.DefaultRenewalWindowRatio,
 

@@ -36,11 +36,11 @@ func (a *auto) addIssuers(at endpoints) error {
 	for _, ca := range a.cfg.cas() {
 		own := template
 		own.CA = ca.directory()
-		own.TestCA = own.CA // an order that fails is not tried at another CA that was not asked for
 		if e := ca.ExternalAccount; e != nil {
 			own.ExternalAccount = &acme.EAB{KeyID: e.KeyID, MACKey: e.MACKey}
 		}
 		issuer := certmagic.NewACMEIssuer(a.magic, own)
+		issuer.TestCA = "" // an order that fails is not tried at a CA that was not asked for
 		a.magic.Issuers = append(a.magic.Issuers, issuer)
 	}
 	a.first.Store(a.magic.Issuers[0].(*certmagic.ACMEIssuer))

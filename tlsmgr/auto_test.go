@@ -1,9 +1,13 @@
 package tlsmgr
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -174,6 +178,7 @@ func TestFaultsOfTheCA(t *testing.T) {
 				w.Write(chain)
 			}
 			if strings.Contains(r.URL.Path, "renewalInfo") { // which the CA does not have for this one
+				w.Header().Set("Content-Type", "application/json")
 				fmt.Fprintf(w, `{"suggestedWindow": {"start": "2099-01-01T00:00:00Z", "end": "2099-01-02T00:00:00Z"}}`)
 			}
 		}
@@ -342,5 +347,33 @@ func TestReconfigured(t *testing.T) {
 	}
 	if n := ca.Orders(); n != 3 {
 		t.Errorf("%d orders, want 3", n)
+	}
+}
+
+// A CA that wants a certificate replaced earlier says so by ARI (RFC 9773), and is told in the order which one that is.
+func TestARI(t *testing.T) {
+	t.Parallel()
+	ca := acmetest.New(t, acmetest.Setup{})
+	var replaces atomic.Int64
+	ca.Fault(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.Contains(r.URL.Path, "renewalInfo") && ca.Orders() < 2:
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"suggestedWindow": {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}}`)
+		case r.URL.Path == "/order-plz":
+			body, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			var message struct{ Payload string }
+			_ = json.Unmarshal(body, &message)
+			if payload, _ := base64.RawURLEncoding.DecodeString(message.Payload); strings.Contains(string(payload), `"replaces"`) {
+				replaces.Add(1)
+			}
+		}
+	})
+	g := startAuto(t, ca, acmeConfig(t, ca), nil, nil, "ari.example.com")
+	first := g.serial(t, "ari.example.com")
+	eventually(t, "another certificate", func() bool { return g.serial(t, "ari.example.com") != first })
+	if ca.Orders() != 2 || replaces.Load() != 1 {
+		t.Errorf("%d orders, of which %d say what they replace", ca.Orders(), replaces.Load())
 	}
 }

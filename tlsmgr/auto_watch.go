@@ -82,6 +82,9 @@ func (a *auto) follow(name string) error {
 	if !changed {
 		return nil
 	}
+	if err := a.dropCopies(ctx, name); err != nil {
+		return err
+	}
 	stored, err := a.magic.CacheManagedCertificate(ctx, name)
 	if err != nil {
 		return err
@@ -99,6 +102,19 @@ func (a *auto) follow(name string) error {
 		}
 	}
 	a.log.Info("certificate in service, from the store", "name", name, "not_after", stored.Leaf.NotAfter)
+	return nil
+}
+
+// dropCopies makes certmagic read the certificate of a name from the store itself.
+func (a *auto) dropCopies(ctx context.Context, name string) error {
+	if a.copies == nil {
+		return nil
+	}
+	for _, issuer := range a.magic.Issuers {
+		if err := a.copies.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(issuer.IssuerKey(), name)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

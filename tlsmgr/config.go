@@ -23,7 +23,7 @@ type Config struct {
 
 // StorageConfig is the section tls.storage.
 type StorageConfig struct {
-	File  string              `yaml:"file" doc:"Directory of the store; without it $XDG_DATA_HOME/framegate, else ~/.local/share/framegate."`
+	File  string              `yaml:"file" doc:"Directory of the store; without it $XDG_DATA_HOME/framegate, else ~/.local/share/framegate. Beside redis it holds copies, with which the gateway can start while Redis is away."`
 	Redis *RedisStorageConfig `yaml:"redis" doc:"Keeps what ACME needs in Redis instead, so that several gateways share certificates, challenges and locks."`
 }
 

@@ -15,6 +15,7 @@ import (
 // fleetConfig has gateways share a Redis, which the section redis names.
 func fleetConfig(t testing.TB, ca *acmetest.CA, server *miniredis.Miniredis) (Config, *ratelimit.RedisConfig) {
 	cfg := acmeConfig(t, ca)
+	cfg.Storage.File = ""
 	cfg.Storage.Redis = &RedisStorageConfig{EncryptionKeys: []string{base64.StdEncoding.EncodeToString(testKey)}}
 	return cfg, &ratelimit.RedisConfig{URL: "redis://" + server.Addr(), Timeout: 5e7, Nodes: 1, LeasePercent: 25}
 }
@@ -66,4 +67,27 @@ func TestStartWithoutRedis(t *testing.T) {
 	check(t, back.StartAddr(addr))
 	t.Cleanup(back.Close)
 	g.serial(t, "away.example.com")
+}
+
+// A gateway with copies starts without Redis, and follows what other gateways do once that is back.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	ca, server := acmetest.New(t, acmetest.Setup{}), miniredis.RunT(t)
+	cfg, shared := fleetConfig(t, ca, server)
+	copying := cfg
+	copying.Storage.File = t.TempDir()
+	one := startAuto(t, ca, copying, shared, nil, "copy.example.com")
+	before := one.serial(t, "copy.example.com")
+	other := startAuto(t, ca, cfg, shared, nil, "copy.example.com")
+	other.serial(t, "copy.example.com")
+	check(t, other.auto.Load().magic.RenewCertSync(context.Background(), "copy.example.com", true))
+	eventually(t, "the renewed certificate is served in place of the copy", func() bool { return one.serial(t, "copy.example.com") != before })
+	renewed := one.serial(t, "copy.example.com")
+	check(t, one.Close())
+	check(t, other.Close())
+	server.Close()
+	again := startAuto(t, ca, copying, shared, nil, "copy.example.com")
+	if state, err := again.dial("copy.example.com"); err != nil || state.PeerCertificates[0].SerialNumber.String() != renewed {
+		t.Errorf("without Redis, right after the start: %v", err)
+	}
 }

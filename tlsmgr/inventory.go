@@ -40,7 +40,7 @@ func OpenInventory(cfg Config, shared *ratelimit.RedisConfig, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	b, err := m.openStore()
+	b, _, err := m.openStore()
 	return &Inventory{cfg, b, m.log}, err
 }
 
@@ -122,7 +122,7 @@ func (v *Inventory) Renew(ctx context.Context, name, http, tls string) error {
 	if parent != "" {
 		exact = "*." + parent
 	}
-	a := newAuto(v.cfg.ACME, borrowed{v.store}, v.log, system{now: time.Now, retry: backOff})
+	a := newAuto(v.cfg.ACME, borrowed{v.store}, nil, v.log, system{now: time.Now, retry: backOff})
 	defer a.close()
 	if err := a.addIssuers(endpoints{http, tls}); err != nil {
 		return err

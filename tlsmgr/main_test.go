@@ -1,6 +1,7 @@
 package tlsmgr
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -22,6 +23,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Stdout.Write(rootPEM)
 		return
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // they wait for a CA, not for a processor
+		panic(err)
 	}
 	goleak.VerifyTestMain(m, acmetest.Leftovers()...)
 }

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/framegate/framegate/ratelimit"
 )
 
@@ -135,11 +137,11 @@ func (m *Manager) internalListener(hosts hostSet, protocols []string) (*tls.Conf
 // autoListener makes the source of ACME certificates, which Start starts.
 func (m *Manager) autoListener(hosts hostSet, protocols []string) (*tls.Config, error) {
 	if m.auto.Load() == nil {
-		b, err := m.openStore()
+		b, copies, err := m.openStore()
 		if err != nil {
 			return nil, err
 		}
-		m.auto.Store(newAuto(m.cfg.ACME, b, m.log, m.sys))
+		m.auto.Store(newAuto(m.cfg.ACME, b, copies, m.log, m.sys))
 	}
 	config, err := (&autoListener{m.auto.Load(), hosts}).config(protocols)
 	if err != nil {
@@ -152,30 +154,37 @@ func (m *Manager) autoListener(hosts hostSet, protocols []string) (*tls.Config, 
 	return config, nil
 }
 
-// openStore opens what keeps the certificates of ACME: Redis or files.
-func (m *Manager) openStore() (backend, error) {
+// openStore opens what keeps the certificates of ACME, Redis or files; and what has copies of them on this machine, nil for nothing.
+func (m *Manager) openStore() (b backend, copies certmagic.Storage, err error) {
 	if c := m.cfg.Storage.Redis; c != nil {
 		var mistakes []error
 		options, prefix, keys := c.compile(m.shared, func(path, format string, args ...any) {
 			mistakes = append(mistakes, fmt.Errorf("tls.storage.redis.%s: %s", path, fmt.Sprintf(format, args...)))
 		})
 		if len(mistakes) > 0 {
-			return nil, errors.Join(mistakes...)
+			return nil, nil, errors.Join(mistakes...)
 		}
 		if options == nil {
-			return nil, errors.New("tls.storage.redis: the section redis has mistakes")
+			return nil, nil, errors.New("tls.storage.redis: the section redis has mistakes")
 		}
-		return newRedisStore(options, prefix, keys, m.log)
+		if m.cfg.Storage.File != "" {
+			copies = newFileStore(filepath.Join(m.cfg.Storage.File, copiesDir))
+		}
+		b, err = newRedisStore(options, prefix, keys, m.log)
+		return b, copies, err
 	}
 	dir, err := m.cfg.Storage.Dir()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return newFileStore(filepath.Join(dir, acmeDir)), nil
+	return newFileStore(filepath.Join(dir, acmeDir)), nil, nil
 }
 
-// acmeDir holds what ACME needs, below the directory of the store.
-const acmeDir = "acme"
+// Below the directory of the store are what ACME needs, and copies of the certificates that Redis has.
+const (
+	acmeDir   = "acme"
+	copiesDir = "copies"
+)
 
 // Start has the certificates of all listeners with certificates: auto got and kept; without such a listener it does nothing. http and tls are
 // the addresses at which this gateway answers challenges, host and port: a listener without TLS (empty if there is none) and one with these
