@@ -108,7 +108,9 @@ func (p *plainProxy) RoundTrip(out *http.Request) (*http.Response, error) {
 		conn.Close() // which a transport that has not come to it does not
 		return nil, err
 	}
-	lease.Succeeded(time.Now())
+	if resp.StatusCode < http.StatusInternalServerError { // else it may be the page or the server: that says nothing
+		lease.Succeeded(time.Now())
+	}
 	stick(resp.Header, pick.SetCookie(lease))
 	return resp, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -193,4 +194,37 @@ func TestRowsServices(t *testing.T) {
 	if got := sessionsAt(t, p, "/ws/restored", 2, c); got[0] != 0 {
 		t.Errorf("%d sessions at the backup after the first are back", got[0])
 	}
+}
+
+// TestRowsServersOverReloads reloads ten times while lookups fail: what was found and checked before holds on, sessions are admitted all the time,
+// and the server is checked no more often than it should be.
+func TestRowsServersOverReloads(t *testing.T) {
+	t.Parallel()
+	recorders, port := recordersAt(t, "127.0.0.2")
+	a := recorders[0]
+	a.Handle("/check", wstest.Page("ok"))
+	dns := wstest.NewDNS(t)
+	dns.Set("app.test", "127.0.0.2")
+	p := startPool(t, fmt.Sprintf(`servers: ["dns+ws://app.test:%s"], health: {http: {path: /check}, interval: 500ms, jitter: 0s}`+foundKeys, port, dns.Addr()))
+	waitFound(t, p, "app.test:"+port, 1)
+	waitState(t, p, a.Addr(), "up")
+	dns.Fail(true)
+	waitProblem(t, p, "server misbehaving")
+	c := wstest.Dial(t, p.Addr)
+	c.Upgrade(hs("/ws/victim"))
+	wstest.NewVictim(t, c)
+	wstest.Guard(t, p)
+	before, start := len(a.Conns("/check")), time.Now()
+	for i := range 10 {
+		p.Signal(syscall.SIGHUP)
+		p.WaitLogs("reloaded", i+1)
+		if got := sessionsAt(t, p, fmt.Sprint("/ws/", i), 1, a); got[0] != 1 {
+			t.Errorf("after %d reloads: %d sessions, want one", i+1, got[0])
+		}
+	}
+	checks := len(a.Conns("/check")) - before
+	if most := int(time.Since(start)/(500*time.Millisecond)) + 2; checks > most {
+		t.Errorf("%d checks in %v with ten reloads, want at most %d", checks, time.Since(start).Round(time.Millisecond), most)
+	}
+	waitState(t, p, a.Addr(), "up")
 }

@@ -239,3 +239,26 @@ func TestRowsRefusalsEjectNobody(t *testing.T) {
 		t.Errorf("%d and %d requests, want 6 each", a.Dials(), b.Dials())
 	}
 }
+
+// TestRowsPagesAreNoProof has a server whose pages are there, with whatever status, while its handshakes fail: pages that say 500 do not speak for
+// it.
+func TestRowsPagesAreNoProof(t *testing.T) {
+	t.Parallel()
+	failing := wstest.Then(wstest.Send(wstest.Head("HTTP/1.1 500 X", "Content-Length: 0")), wstest.Hangup)
+	a, b := wstest.NewRecorder(t, wstest.Echo), wstest.NewRecorder(t, failing)
+	p := startPool(t, urlsOf(a, b))
+	a.Handle("/page", failing)
+	for len(b.Conns("/ws")) < 3 {
+		// Three, so that each kind comes to both servers in turn.
+		for _, request := range [][]byte{hs("/ws").Bytes(), hs("/ws").Bytes(), wstest.Head("GET /page HTTP/1.1", "Host: app.example.com", "Connection: close")} {
+			c := wstest.Dial(t, p.Addr)
+			c.Send(request)
+			c.Head()
+			c.Close()
+		}
+		if a.Dials()+b.Dials() > 60 {
+			t.Fatalf("after %d and %d requests no third handshake at the server that fails", a.Dials(), b.Dials())
+		}
+	}
+	waitState(t, p, b.Addr(), "ejected")
+}
