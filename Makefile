@@ -15,6 +15,7 @@ WITH_NODE = PATH="$$(.ci/node-path $(PEERS))"
 FUZZTIME ?= 30s# for each fuzz target
 FUZZ ?= # a part of a target's name
 SOAKTIME ?= 60s# of traffic
+CHURNTIME ?= 4m# of connections that come and go
 BENCH ?= ../shared/bench
 BENCHCONFIG ?= $(CURDIR)/proxy/reactor/testdata/bench.yaml
 BENCHARGS ?= # such as -only echo-64 -rounds 1
@@ -49,6 +50,10 @@ soak: tools-for-tests
 scan:
 	.ci/packages testssl:testssl.sh
 	FRAMEGATE_SCAN=1 $(GO) test -count=1 -timeout 20m -v -run '^TestTestSSL$$' ./cmd/framegate
+
+# An hour's connections in minutes: nothing may grow.
+churn:
+	FRAMEGATE_CHURN=$(CHURNTIME) $(GO) test -count=1 -timeout 70m -v -run '^TestChurn$$' ./cmd/framegate
 
 # Side by side with nginx and HAProxy.
 bench: build

@@ -41,7 +41,7 @@
 //	stream.Driver.follow  while a session is ended   stream.Driver.Run
 //	sessions.drainLoop    one per drain of some      partial.close
 //	LogSink.writeLoop     one                        LogSink.Close, for a second at most
-//	debug.FreeOSMemory    when handshakes stop       ends by itself; tidier.stop starts no more
+//	tidy                  when handshakes stop       ends by itself; tidier.stop starts no more
 //	admin.httpLoop        one                        admin.close
 //	ratelimit's link      one per ratelimit.Redis    ratelimit.Redis.Close; go-redis dials in goroutines of its own, each within a second
 //	tlsmgr's watcher      at most one                tlsmgr.Manager.Close

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -26,10 +27,16 @@ func (t *tidier) stir() {
 	switch {
 	case t.over:
 	case t.timer == nil:
-		t.timer = time.AfterFunc(tidyAfter, debug.FreeOSMemory)
+		t.timer = time.AfterFunc(tidyAfter, tidy)
 	default:
 		t.timer.Reset(tidyAfter)
 	}
+}
+
+// tidy collects twice: pools let go of what they hold at the second time only.
+func tidy() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }
 
 // stop ends the tidying. One that is under way ends by itself.

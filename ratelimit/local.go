@@ -1,7 +1,7 @@
 package ratelimit
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,7 +44,17 @@ func (s *Local) Acquire(l *Limit, key string, now time.Time) (release func(), ok
 		return func() {}, false
 	}
 	e.held++
-	return sync.OnceFunc(func() { shard.lockAndDrop(e) }), true
+	return shard.releaser(e), true
+}
+
+// releaser makes the function that gives a place back, once. One that lives as long as a connection is worth less than sync.OnceFunc takes.
+func (s *shard[V]) releaser(e *entry[V]) func() {
+	var released atomic.Bool
+	return func() {
+		if released.CompareAndSwap(false, true) {
+			s.lockAndDrop(e)
+		}
+	}
 }
 
 // Bucket is that of Store.
