@@ -163,7 +163,9 @@ func (l *loop) receive(x *leg) {
 	s.change(func(core *relay.Session) {
 		p := x.room(l.buf[l.kept:])
 		n, more, err := x.read(p)
-		s.drain() // reading TLS may have ended the writing
+		if x.tls != nil {
+			s.drain() // reading may have ended the writing
+		}
 		if n > 0 {
 			core.Feed(x.side, p[:n], l.now)
 			l.note(s)

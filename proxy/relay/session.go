@@ -311,8 +311,10 @@ func (s *Session) taken(to Side, n int) {
 // followed by calling Next until it returns false.
 func (s *Session) Next() (Op, bool) {
 	if int(s.next) == len(s.ops) {
-		s.ops, s.next = s.room[:0], 0
-		s.room = [2]Op{}
+		if s.next > 0 { // what they pointed to is let go
+			clear(s.room[:min(len(s.ops), len(s.room))])
+			s.ops, s.next = s.room[:0], 0
+		}
 		return Op{}, false
 	}
 	op := s.ops[s.next]
