@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test tools-for-tests fuzz soak scan bench lint image clean
+.PHONY: run build test tools-for-tests fuzz soak scan bench reload-bench lint image clean
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -59,6 +59,11 @@ churn:
 bench: build
 	.ci/packages nginx:nginx haproxy:haproxy
 	cd $(BENCH) && $(GO) run . -gateway '$(CURDIR)/framegate run --config $(BENCHCONFIG)' $(BENCHARGS)
+
+# What a hundred reloads do to 2,000 connections, side by side with nginx, HAProxy and Caddy.
+reload-bench:
+	.ci/packages nginx:nginx haproxy:haproxy caddy:caddy
+	FRAMEGATE_RELOAD_BENCH=1 $(GO) test -count=1 -timeout 20m -v -run '^TestReloadBench$$' ./cmd/framegate
 
 lint:
 	unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 --no-run-if-empty gofmt -l)
