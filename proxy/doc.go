@@ -6,7 +6,7 @@
 //	headconn.go  the raw head of each request is held to strict rules, and timed, before net/http may parse it
 //	serve.go     the request takes the configuration's snapshot, once; handshakes part from plain requests
 //	upgrade.go   1 parse the offer, 2 find the route, 3 ask the policy, 4 dial a fresh upstream connection,
-//	             5 send a request made anew, 6 verify the 101; until here everything is answered as HTTP
+//	             (reach.go picks the server), 5 send a request made anew, 6 verify the 101; until here everything is answered as HTTP
 //	             (listen_http2.go does that for the frames of HTTP/2; listen_http3.go is all that knows of QUIC)
 //	session.go   7 take the connection from net/http, 8 answer 101, 9 feed what both readers hold, 10 relay
 //

@@ -2,7 +2,11 @@ package main_test
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"testing"
+
+	"github.com/framegate/framegate/internal/wstest"
 )
 
 // clientOptions are the options of the client scripts.
@@ -81,24 +85,28 @@ func TestSocketIO(t *testing.T) {
 // it they are lost, which shows that the servers know nothing of each other.
 func TestSocketIOSticky(t *testing.T) {
 	t.Parallel()
-	start := func() (servers []*peer, urls string) {
+	start := func(t *testing.T) (servers []*peer, urls []string) {
 		for _, name := range []string{"one", "two", "three"} {
 			p := startPeer(t, "upstream_socketio.mjs", upstreamOptions{Name: name})
 			servers = append(servers, p)
-			urls += fmt.Sprintf(`"ws://127.0.0.1:%d",`, p.await("listening").Port)
+			urls = append(urls, fmt.Sprintf(`"ws://127.0.0.1:%d"`, p.await("listening").Port))
 		}
-		return servers, "servers: [" + urls + "], "
+		return servers, urls
 	}
-	t.Run("with the cookie", func(t *testing.T) {
+	t.Run("with the cookie", func(t *testing.T) { // by the example, of which addresses alone are replaced
 		t.Parallel()
-		servers, urls := start()
-		edge := edgeOf(t, "auto", urls+"sticky: {cookie: {}}", 0)
-		client := startPeer(t, "client_sticky.mjs", clientOptions{URL: edge.HTTP}, edge.env()...)
+		servers, urls := start(t)
+		config := strings.Replace(string(must(os.ReadFile("../../examples/sticky/gateway.yaml"))), `"127.0.0.1:8443"`, `"127.0.0.1:0"`, 1)
+		for i, url := range urls {
+			config = strings.Replace(config, fmt.Sprintf(`"ws://127.0.0.1:%d"`, 3001+i), url, 1)
+		}
+		g := wstest.Start(t, config)
+		client := startPeer(t, "client_sticky.mjs", clientOptions{URL: "https://localhost:" + wstest.Port(t, g.Addr)}, "NODE_EXTRA_CA_CERTS="+g.RootFile())
 		client.await("ready")
 		servers[0].kill()
 		client.say("ended")
 		client.verdict(4)
-		for _, line := range edge.Gateway.Logs("refused") {
+		for _, line := range g.Logs("refused") {
 			// A probe of a session whose server has just ended may come to another one, which does not know it.
 			if line["result"] != "upstream_refused" && line["result"] != "client_gone" {
 				t.Errorf("refused: %v", line)
@@ -107,8 +115,8 @@ func TestSocketIOSticky(t *testing.T) {
 	})
 	t.Run("without", func(t *testing.T) {
 		t.Parallel()
-		_, urls := start()
-		edge := edgeOf(t, "auto", urls+"balance: round_robin", 0)
+		_, urls := start(t)
+		edge := edgeOf(t, "auto", "servers: ["+strings.Join(urls, ", ")+"]", 0)
 		startPeer(t, "client_sticky.mjs", clientOptions{URL: edge.HTTP, Lost: true}, edge.env()...).verdict(1)
 	})
 }
