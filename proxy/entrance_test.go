@@ -146,3 +146,48 @@ tls: {acme: {email: a@example.com}}
 		t.Errorf("want warnings about two hosts, got %v %v", loaded.Warnings, err)
 	}
 }
+
+// A host that a reload adds gets its certificate; those of the others stay.
+func TestReloadAddsHost(t *testing.T) {
+	t.Parallel()
+	ca := acmetest.New(t, acmetest.Setup{})
+	up := wstest.NewRecorder(t, wstest.Echo)
+	config := automatic(t, ca, "ws://"+up.Addr(), "")
+	g := newGateway(t, config)
+	secure := g.Addrs()[1].String()
+	ca.HTTP.To(g.Addrs()[0].String())
+	ca.TLS.To(secure)
+	g.Start()
+	t.Cleanup(g.Close)
+	serial := func(name string) string {
+		c, err := tls.Dial("tcp", secure, &tls.Config{RootCAs: ca.Issuers(), ServerName: name})
+		if err != nil {
+			return ""
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	waitFor(t, "a certificate", func() bool { return serial("app.example.com") != "" })
+	before := serial("app.example.com")
+	more, _, err := loadText(t, strings.Replace(config, "[app.example.com]", "[app.example.com, new.example.com]", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(more.Config); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a certificate of the new host", func() bool { return serial("new.example.com") != "" })
+	if serial("app.example.com") != before || ca.Orders() != 2 {
+		t.Errorf("%d orders, want 2; the first host has another certificate: %t", ca.Orders(), serial("app.example.com") != before)
+	}
+	less, _, err := loadText(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(less.Config); err != nil {
+		t.Fatal(err)
+	}
+	if serial("new.example.com") != "" || serial("app.example.com") != before {
+		t.Error("after the second reload the new host must be gone, the other one not")
+	}
+}

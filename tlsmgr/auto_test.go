@@ -377,3 +377,32 @@ func TestARI(t *testing.T) {
 		t.Errorf("%d orders, of which %d say what they replace", ca.Orders(), replaces.Load())
 	}
 }
+
+// What ended long ago leaves the store, what serves stays.
+func TestClean(t *testing.T) {
+	t.Parallel()
+	ca := acmetest.New(t, acmetest.Setup{})
+	cfg := acmeConfig(t, ca)
+	files := newFileStore(filepath.Join(cfg.Storage.File, acmeDir))
+	pair := certSpec{names: []string{"gone.example.com"}, from: time.Now().AddDate(-1, 0, 0), end: time.Now().AddDate(0, -3, 0)}.write(t, t.TempDir())
+	old, err := os.ReadFile(pair.Cert)
+	check(t, err)
+	gone := "certificates/ca/gone.example.com/gone.example.com"
+	ctx := context.Background()
+	for _, ext := range []string{".key", ".crt", ".json"} {
+		check(t, files.Store(ctx, gone+ext, old))
+	}
+	check(t, files.Store(ctx, "ocsp/gone.example.com-1", []byte("no staple")))
+	g := startAuto(t, ca, cfg, nil, nil, "clean.example.com")
+	g.serial(t, "clean.example.com")
+	eventually(t, "the old certificate is removed", func() bool {
+		return !files.Exists(ctx, gone+".crt") && !files.Exists(ctx, gone+".key") && !files.Exists(ctx, "ocsp/gone.example.com-1")
+	})
+	v, err := OpenInventory(cfg, nil, nil)
+	check(t, err)
+	defer v.Close()
+	all, err := v.List(ctx)
+	if err != nil || len(all) != 1 || all[0].Name != "clean.example.com" {
+		t.Errorf("left: %v %v", all, err)
+	}
+}

@@ -35,6 +35,7 @@ func (a *auto) watchLoop() {
 		next = a.compare(next)
 		a.publish()
 		a.alarm()
+		a.notice.daily("clean", a.clean)
 	}
 }
 
@@ -103,6 +104,21 @@ func (a *auto) follow(name string) error {
 	}
 	a.log.Info("certificate in service, from the store", "name", name, "not_after", stored.Leaf.NotAfter)
 	return nil
+}
+
+// keepExpired is how long the store keeps certificates that have ended: those of hosts that are gone, and those that no CA renews.
+const keepExpired = 60 * 24 * time.Hour
+
+// clean removes from the store what nobody needs any more. Of several gateways one does it, once a day.
+func (a *auto) clean() {
+	ctx, cancel := context.WithTimeout(a.ctx, time.Minute)
+	defer cancel()
+	err := certmagic.CleanStorage(ctx, a.store, certmagic.CleanStorageOptions{
+		Logger: a.zap, Interval: 24 * time.Hour, OCSPStaples: true, ExpiredCerts: true, ExpiredCertGracePeriod: keepExpired,
+	})
+	if err != nil && a.ctx.Err() == nil {
+		a.log.Warn("certificate store not cleaned", "error", brief(err))
+	}
 }
 
 // dropCopies makes certmagic read the certificate of a name from the store itself.
