@@ -15,9 +15,9 @@ WITH_NODE = PATH="$$(.ci/node-path $(PEERS))"
 FUZZTIME ?= 30s# for each fuzz target
 FUZZ ?= # a part of a target's name
 SOAKTIME ?= 60s# of traffic
-CHURNTIME ?= 4m# of connections that come and go
+CHURNTIME ?= 60s# of connections that come and go
 BENCH ?= ../shared/bench
-BENCHCONFIG ?= $(CURDIR)/proxy/reactor/testdata/bench.yaml
+BENCHCONFIG ?= $(abspath $(BENCH))/gateway.yaml
 BENCHARGS ?= # such as -only echo-64 -rounds 1
 
 run:

@@ -22,7 +22,7 @@ import (
 // What the gateway's heap may have grown by between two rests, in bytes, whatever came and went between them.
 const churnGrowth = 512 << 10
 
-// churnTime is how long connections come and go: FRAMEGATE_CHURN, by default 3 s. `make churn` takes minutes, in which as many come as in an
+// churnTime is how long connections come and go: FRAMEGATE_CHURN, by default 3 s. `make churn` takes a minute, in which as many come as in an
 // hour of ten a second.
 func churnTime(t *testing.T) time.Duration {
 	t.Helper()
@@ -32,7 +32,7 @@ func churnTime(t *testing.T) time.Duration {
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 || d > time.Hour {
-		t.Fatalf("FRAMEGATE_CHURN=%q: want a duration up to 1h, such as 4m", value)
+		t.Fatalf("FRAMEGATE_CHURN=%q: want a duration up to 1h, such as 60s", value)
 	}
 	return d
 }
