@@ -37,7 +37,9 @@ func (c RedisConfig) Validate(report func(path, format string, args ...any)) { c
 
 // Options returns what a go-redis client of another package needs to reach the server of c, and reports every mistake of c. A round trip
 // may take c.Timeout; nothing is tried twice.
-func (c RedisConfig) Options(report func(path, format string, args ...any)) *redis.Options { return c.compile(report) }
+func (c RedisConfig) Options(report func(path, format string, args ...any)) *redis.Options {
+	return c.compile(report)
+}
 
 // Problem is the first mistake of c, nil if there is none.
 func (c RedisConfig) Problem() (err error) {

@@ -39,6 +39,7 @@ routes: [{name: r, hosts: [app.example.com], paths: [/ws/*], upstream: u}]
 upstreams: {u: {servers: ["ws://%s"]}}
 admin: {address: "127.0.0.1:0"}
 log: {level: debug, format: json}
+limits: {handshakes: 10000/s}
 drain: {delay: 0s, window: 100ms, hard_stop: 10s}
 `, up.Addr())
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
