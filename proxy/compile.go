@@ -139,6 +139,7 @@ func compileListeners(all []ListenerConfig, report Report) {
 		}
 		seen[c.Address] = i
 		compileNetworks(c.TrustedProxies, "trusted_proxies", at)
+		compileProxies(&c, at)
 		compileProtocols(c, at)
 		c.TLS.Validate(prefixed("tls", at))
 		compileEntrance(&c, at)

@@ -41,14 +41,14 @@ func hopOf(r *http.Request) hop {
 		return h
 	}
 	c := peerOf(r)
-	return hop{client: c.client, secure: c.secure}
+	return hop{client: c.client, secure: c.secure || c.offloaded}
 }
 
 // behind reads what a trusted peer says, from the right: each trusted proxy
 // vouches for the address before its own. Where one says something that is no
 // address, it is itself the client.
 func (c *peer) behind(trusted []netip.Prefix, h http.Header) hop {
-	told := hop{client: c.client, secure: c.secure}
+	told := hop{client: c.client, secure: c.secure || c.offloaded}
 	list := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
 	for n := range min(len(list), maxHops) {
 		addr, ok := forwardedAddr(list[len(list)-1-n])

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	tlsTimeout  = 10 * time.Second
+	tlsTimeout  = 10 * time.Second // of the TLS handshake, with the PROXY header before it
 	idleTimeout = 60 * time.Second // between two requests of one connection
 	minBackOff  = 5 * time.Millisecond
 	maxBackOff  = time.Second
@@ -168,7 +168,8 @@ func (l *listener) overflow(c net.Conn) {
 	c.Close()
 }
 
-// admit does the TLS handshake of one connection and hands it to net/http.
+// admit does what comes before HTTP on one connection, the PROXY header and the
+// TLS handshake, and hands it to net/http.
 func (l *listener) admit(c net.Conn, free func()) {
 	d := l.door()
 	if d == nil { // the listener was closed
@@ -179,11 +180,15 @@ func (l *listener) admit(c net.Conn, free func()) {
 	hc := &headConn{Conn: c, raw: c, refuse: l.server.refusedHead, free: free, waitlist: &l.server.waitlist}
 	hc.peer = peer{listener: l, client: addrPort(c.RemoteAddr()), local: addrPort(c.LocalAddr())}
 	hc.waitlist.join(hc)
+	ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)
+	defer cancel()
+	if trusts(d.proxies, hc.client.Addr()) && !l.introduce(ctx, hc) {
+		hc.Close()
+		return
+	}
 	if d.tls != nil {
 		tc := tls.Server(c, d.tls)
-		ctx, cancel := context.WithTimeout(l.ctx, tlsTimeout)
 		err := tc.HandshakeContext(ctx)
-		cancel()
 		if err != nil {
 			l.server.tlsFailed(hc.client, err, c)
 			hc.Close()

@@ -28,6 +28,7 @@ type metrics struct {
 	http2Ended  *prometheus.CounterVec // reason
 	http2Errors *prometheus.CounterVec // kind
 	tlsErrors   prometheus.Counter
+	proxyErrors *prometheus.CounterVec // reason
 	panics      prometheus.Counter
 }
 
@@ -52,14 +53,17 @@ func newMetrics(version string) *metrics {
 		http2Ended:  counter("http2_ended_total", "Connections of HTTP/2 that the gateway ended: flood, for frames that move nothing, or slow.", "reason"),
 		http2Errors: counter("http2_errors_total", "Errors of HTTP/2 connections and streams, by net/http's names.", "kind"),
 		tlsErrors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_tls_errors_total", Help: "TLS handshakes that failed."}),
+		proxyErrors: counter("proxy_protocol_errors_total", "Connections without the PROXY header that they must begin with: malformed, or slow.", "reason"),
 		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "framegate_panics_total", Help: "Faults of the gateway that ended one session."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.panics, build,
+	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.proxyErrors, m.panics, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.http2Ended.WithLabelValues(h2Flood)
 	m.http2Ended.WithLabelValues(h2Slow)
+	m.proxyErrors.WithLabelValues(proxyMalformed)
+	m.proxyErrors.WithLabelValues(proxySlow)
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(noRoute, result)
 		m.requests.WithLabelValues(noRoute, result)

@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"net/netip"
+
+	proxyproto "github.com/pires/go-proxyproto"
 )
 
 // A peer is who is at the other end of a client's connection, alike on every version of HTTP.
@@ -12,6 +14,10 @@ type peer struct {
 	listener *listener
 	tls      string // server name that the client asked for; empty without TLS
 	secure   bool
+
+	// What a load balancer has told in a PROXY header, from which client and local are then.
+	offloaded bool             // the client came to it over TLS
+	tlvs      []proxyproto.TLV // for the servers of upstreams
 }
 
 // who is what each kind of connection has in common.

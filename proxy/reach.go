@@ -20,7 +20,11 @@ import (
 func factsOf(r *http.Request, a *policy.Admission, header http.Header, query string) *upstream.Facts {
 	client := hopOf(r).client
 	f := &upstream.Facts{Now: time.Now(), Address: client.Addr(), Header: header, Query: query}
-	f.Hop = upstream.Hop{Client: client, Local: peerOf(r).local}
+	p := peerOf(r)
+	f.Hop = upstream.Hop{Client: client, Local: p.local}
+	if client == p.client { // and not somebody behind it
+		f.Hop.TLVs = p.tlvs
+	}
 	if a.Claims != nil {
 		f.Claim = a.Claims.Get
 	}

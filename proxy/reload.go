@@ -119,7 +119,7 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 // certificates are those of before, so that clients can resume their TLS
 // sessions.
 func (s *Server) door(c *prepared, cfg ListenerConfig, old *site) (*door, error) {
-	d := &door{cfg: cfg, trusted: compileNetworks(cfg.TrustedProxies, "", ignore), entrance: compileEntrance(&cfg, ignore)}
+	d := &door{cfg: cfg, proxies: compileProxies(&cfg, ignore), trusted: compileNetworks(cfg.TrustedProxies, "", ignore), entrance: compileEntrance(&cfg, ignore)}
 	if old != nil && slices.Equal(old.hosts, c.site.hosts) {
 		for _, o := range old.doors {
 			if o.cfg.Address == cfg.Address && reflect.DeepEqual(o.cfg.TLS, cfg.TLS) && slices.Equal(o.cfg.Protocols, cfg.Protocols) {

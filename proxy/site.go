@@ -41,6 +41,7 @@ type site struct {
 type door struct {
 	cfg      ListenerConfig
 	tls      *tls.Config    // nil without TLS
+	proxies  []netip.Prefix // load balancers that begin with a PROXY header
 	trusted  []netip.Prefix // proxies that may say who the client is
 	entrance entrance
 }

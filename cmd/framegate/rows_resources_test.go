@@ -101,6 +101,7 @@ func rowsSlowHandshake(t *testing.T) {
 		between(t, "the end", start, 0, 8*time.Second)
 	})
 	rowsSlowBody(run, plain, sealed)
+	rowsSlowProxy(run, startBehind(t, told(t), "127.0.0.1", "").Addr)
 	for name, every := range map[string]time.Duration{"one byte in 4 s": 4 * time.Second, "ten bytes a second": 100 * time.Millisecond, "one byte": time.Hour} {
 		run("R-03/ClientHello, "+name, func(t *testing.T) {
 			c := wstest.Dial(t, sealed.Addr)

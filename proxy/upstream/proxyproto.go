@@ -13,8 +13,9 @@ var proxyVersions = map[string]byte{"": 0, "v1": 1, "v2": 2}
 
 // Hop is a client's connection as servers are told of it by the PROXY protocol. The zero value is a connection of the gateway's own.
 type Hop struct {
-	Client netip.AddrPort // port 0 where a proxy told the address alone
-	Local  netip.AddrPort // where the client came to
+	Client netip.AddrPort   // port 0 where a proxy told the address alone
+	Local  netip.AddrPort   // where the client came to
+	TLVs   []proxyproto.TLV // that a load balancer in front has told of it; version 1 has no place for them
 }
 
 // header returns the header of the PROXY protocol that begins a connection on behalf of h. For a connection of the gateway's own it says so (LOCAL,
@@ -24,7 +25,12 @@ func (h Hop) header(version byte) ([]byte, error) {
 	if h.Client.IsValid() && h.Local.IsValid() {
 		source, destination = net.TCPAddrFromAddrPort(withoutZone(h.Client)), net.TCPAddrFromAddrPort(withoutZone(h.Local))
 	}
-	b, err := proxyproto.HeaderProxyFromAddrs(version, source, destination).Format()
+	told := proxyproto.HeaderProxyFromAddrs(version, source, destination)
+	err := told.SetTLVs(h.TLVs)
+	var b []byte
+	if err == nil {
+		b, err = told.Format()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("making the PROXY header: %w", err)
 	}

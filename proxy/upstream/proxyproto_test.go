@@ -21,7 +21,7 @@ func TestProxyHeaderV1(t *testing.T) {
 		{"[::ffff:192.0.2.7]:4711", "198.51.100.1:443", "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n"},
 		{"[fe80::1%eth0]:4711", "[fe80::2%eth0]:443", "PROXY TCP6 fe80::1 fe80::2 4711 443\r\n"},
 	} {
-		h := Hop{netip.MustParseAddrPort(tt.client), netip.MustParseAddrPort(tt.local)}
+		h := Hop{Client: netip.MustParseAddrPort(tt.client), Local: netip.MustParseAddrPort(tt.local)}
 		if got, err := h.header(1); err != nil || string(got) != tt.want {
 			t.Errorf("%v: %q, %v; want %q", h, got, err, tt.want)
 		}
@@ -34,7 +34,7 @@ func TestProxyHeaderV1(t *testing.T) {
 }
 
 func TestProxyHeaderV2(t *testing.T) {
-	h := Hop{netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("[2001:db8::1]:443")}
+	h := Hop{Client: netip.MustParseAddrPort("192.0.2.7:4711"), Local: netip.MustParseAddrPort("[2001:db8::1]:443")}
 	b, err := h.header(2)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestProxyHeaderV2(t *testing.T) {
 // The header comes first, before TLS, once for each connection; a check says that it is the gateway's own.
 func TestProxyHeaderOnTheWire(t *testing.T) {
 	t.Parallel()
-	hop := Hop{netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("198.51.100.1:443")}
+	hop := Hop{Client: netip.MustParseAddrPort("192.0.2.7:4711"), Local: netip.MustParseAddrPort("198.51.100.1:443")}
 	for _, tt := range []struct {
 		version string
 		hop     Hop
