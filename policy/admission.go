@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/framegate/framegate/policy/jwt"
+	"github.com/framegate/framegate/policy/revocation"
 )
 
 // Request is what the checks see of a request. None of them changes it.
@@ -99,12 +100,13 @@ type Admission struct {
 
 // changes are made to the request on its way to the upstream, once all rules have seen it as it came, and to its connection.
 type changes struct {
-	fields       []string    // header fields to be removed
-	set          [][2]string // and to be set
-	cookies      []string    // to be removed
-	query        []string    // parameters to be removed
-	subprotocols []string    // to be removed
-	end          time.Time   // of what admits the client; zero for none
+	fields       []string         // header fields to be removed
+	set          [][2]string      // and to be set
+	cookies      []string         // to be removed
+	query        []string         // parameters to be removed
+	subprotocols []string         // to be removed
+	end          time.Time        // of what admits the client; zero for none
+	names        revocation.Names // by which that can be revoked
 }
 
 // Rule names one rule of a Policy.

@@ -15,6 +15,7 @@ import (
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/policy/jwt"
+	"github.com/framegate/framegate/policy/revocation"
 )
 
 // JWTConfig demands a JSON Web Token of one of the issuers.
@@ -32,6 +33,7 @@ const (
 	reasonTokenMissing = "token required"
 	reasonTokenTwice   = "more than one token"
 	reasonClaimUnfit   = "token claim unfit for a header"
+	reasonRevoked      = "token revoked"
 )
 
 // These challenges are those of RFC 6750, section 3: without an error where no token was sent.
@@ -47,6 +49,7 @@ type jwtRule struct {
 	headers []claimHeader
 	forward bool
 	close   bool // at the token's end
+	revoked *revocation.Set
 }
 
 // claimHeader is a claim and the field that tells it to the upstream.
@@ -62,7 +65,7 @@ func compileJWT(p place, c *Config, report Report) []rule {
 	}
 	j := &jwtRule{
 		sources: c.JWT.compileSources(at("jwt")), headers: c.JWT.compileHeaders(at("jwt")),
-		forward: c.JWT.Forward, close: c.JWT.OnExpiry != "ignore",
+		forward: c.JWT.Forward, close: c.JWT.OnExpiry != "ignore", revoked: p.env.Revoked,
 	}
 	if len(c.JWT.Issuers) == 0 || !reflect.ValueOf(c.JWT.Only).IsZero() {
 		j.issuers = append(j.issuers, p.issuer(c.JWT.Only, at("jwt")))
@@ -161,7 +164,14 @@ func (j *jwtRule) judge(ctx context.Context, a *Admission) *Refusal {
 	if err != nil {
 		return refusedToken(err)
 	}
+	names := revocation.NamesOf(claims.Issuer, claims.Get)
+	if j.revoked.Has(names, a.Now) {
+		return &Refusal{Status: http.StatusUnauthorized, Reason: reasonRevoked, Challenge: challengeInvalid}
+	}
 	j.know(a, claims)
+	if a.changes.names != names {
+		a.changes.names += names
+	}
 	j.pass(a, tokens[0])
 	return j.tell(a)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/policy/jwt"
 	"github.com/framegate/framegate/policy/message"
+	"github.com/framegate/framegate/policy/revocation"
 	"github.com/framegate/framegate/ratelimit"
 )
 
@@ -57,6 +58,8 @@ type Env struct {
 	Service http.RoundTripper
 	// Fetched returns the keys that an issuer publishes at a URL. Nil where nothing is to be fetched, to check a configuration.
 	Fetched func(c jwks.Config) (jwt.Keys, error)
+	// Revoked is what may not connect any more; nil where that is nothing.
+	Revoked *revocation.Set
 	// Limits keeps what limits count.
 	Limits ratelimit.Store
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/framegate/framegate/policy/condition"
 	"github.com/framegate/framegate/policy/jwt"
+	"github.com/framegate/framegate/policy/revocation"
 )
 
 // A Record is what is kept of an admitted handshake while its connection lives, so that a policy that changes can be asked about it again: of the
@@ -30,8 +31,9 @@ type rest struct {
 	subprotocol string // agreed
 	user        string
 	token       *jwt.Memo // nil without one
-	reads       *reads    // of which kept are the values
-	kept        *kept     // nil for none
+	names       revocation.Names
+	reads       *reads // of which kept are the values
+	kept        *kept  // nil for none
 }
 
 // kept are the values of what conditions read.
@@ -47,7 +49,7 @@ func (a *Admission) Record(subprotocol string) Record {
 		host: unique.Make(a.Host), origin: unique.Make(a.Origin), listener: unique.Make(a.Listener), path: strings.Clone(a.Path),
 		secure: a.Secure, hasOrigin: a.HasOrigin, hasCookie: a.HasCookie,
 	}
-	more := rest{port: strings.Clone(a.Port), subprotocol: strings.Clone(subprotocol), user: strings.Clone(a.User), reads: a.reads, kept: a.reads.of(a)}
+	more := rest{port: strings.Clone(a.Port), subprotocol: strings.Clone(subprotocol), user: strings.Clone(a.User), names: a.changes.names, reads: a.reads, kept: a.reads.of(a)}
 	if a.Claims != nil {
 		more.token = a.Claims.Memo()
 	}
@@ -68,6 +70,9 @@ func (r *Record) Listener() string { return r.listener.Value() }
 
 // Subprotocol returns the one that was agreed on, empty if none.
 func (r *Record) Subprotocol() string { return r.more().subprotocol }
+
+// Names returns those by which the token that admitted the connection can be revoked.
+func (r *Record) Names() revocation.Names { return r.more().names }
 
 // more is what there is of the rest.
 func (r *Record) more() rest {

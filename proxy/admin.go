@@ -21,7 +21,7 @@ const (
 	adminSocket  = "admin" // FileDescriptorName= of its socket
 )
 
-// admin serves health and metrics on loopback, and takes orders to reload. It
+// admin serves health and metrics on loopback, and takes orders. It
 // trusts no browser: a page that resolves to loopback learns nothing from it, and
 // changes nothing.
 type admin struct {
@@ -38,6 +38,7 @@ func newAdmin(s *Server, address string) (*admin, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /-/reload", s.serveReload)
+	mux.HandleFunc("POST /-/revoke", s.serveRevoke)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reason, ok := s.ready()

@@ -40,7 +40,11 @@ var ErrNoFile = errors.New("this gateway has no configuration file")
 // serveReload answers POST /-/reload: 200 with the generation that holds, or
 // 422 with all mistakes of the configuration.
 func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
-	if status, text := s.mayChange(w, r); status != 0 {
+	body, status, text := s.mayChange(w, r)
+	if status == 0 && body != "" && body != "{}" {
+		status, text = http.StatusBadRequest, "want an empty body, or {}"
+	}
+	if status != 0 {
 		answer(w, status, text)
 		return
 	}
@@ -65,33 +69,34 @@ func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
 
 // mayChange holds a request that changes something to the rules for such: JSON
 // that no form of a web page can send, a body that is bounded, and the token if
-// there is one. It returns the refusal.
-func (s *Server) mayChange(w http.ResponseWriter, r *http.Request) (status int, text string) {
+// there is one. It returns the body, without white space around it, or the
+// refusal.
+func (s *Server) mayChange(w http.ResponseWriter, r *http.Request) (body string, status int, text string) {
 	if want := s.site.Load().adminToken; want != nil {
 		sent, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		sum := sha256.Sum256([]byte(sent))
 		switch {
 		case s.adminTries.RetryAfter(time.Now()) > 0:
-			return http.StatusTooManyRequests, "too many wrong tokens, wait a minute"
+			return "", http.StatusTooManyRequests, "too many wrong tokens, wait a minute"
 		case !ok || subtle.ConstantTimeCompare(sum[:], want[:]) != 1:
 			s.adminTries.Allow(time.Now())
 			s.log.Warn("admin request refused", "path", r.URL.Path, "client", r.RemoteAddr, "reason", "token")
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			return http.StatusUnauthorized, "token required"
+			return "", http.StatusUnauthorized, "token required"
 		}
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return http.StatusUnsupportedMediaType, "want Content-Type: application/json"
+		return "", http.StatusUnsupportedMediaType, "want Content-Type: application/json"
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	sent, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdminBody))
 	var tooBig *http.MaxBytesError
-	switch text := strings.TrimSpace(string(body)); {
+	switch {
 	case errors.As(err, &tooBig):
-		return http.StatusRequestEntityTooLarge, "body too large"
-	case err != nil, text != "" && text != "{}":
-		return http.StatusBadRequest, "want an empty body, or {}"
+		return "", http.StatusRequestEntityTooLarge, "body too large"
+	case err != nil:
+		return "", http.StatusBadRequest, "the body broke off"
 	}
-	return 0, ""
+	return strings.TrimSpace(string(sent)), 0, ""
 }
 
 // problem is RFC 9457's, with the mistakes.

@@ -15,6 +15,7 @@ import (
 	"github.com/framegate/framegate/policy"
 	"github.com/framegate/framegate/policy/jwks"
 	"github.com/framegate/framegate/policy/jwt"
+	"github.com/framegate/framegate/policy/revocation"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/ratelimit"
 )
@@ -53,15 +54,17 @@ func (k *keySets) source(c jwks.Config) (jwt.Keys, error) {
 // shared makes it anew, for a configuration that nothing runs on yet.
 func (cfg *Config) shared() *shared {
 	return &shared{
-		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: ratelimit.NewLocal(maxLimitKeys)},
-		memory:   relay.NewMemory(pinnable(debug.SetMemoryLimit(-1))),
+		policies: &policy.Env{
+			File: cfg.policyFile, Path: cfg.policyPath, Limits: ratelimit.NewLocal(maxLimitKeys), Revoked: revocation.NewSet(cfg.Revocation.Max),
+		},
+		memory: relay.NewMemory(pinnable(debug.SetMemoryLimit(-1))),
 	}
 }
 
 // of is s for another configuration, whose policies have keys from fetched.
 func (s *shared) of(cfg *Config, fetched func(jwks.Config) (jwt.Keys, error), before *site) *shared {
 	return &shared{
-		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: s.policies.Limits, Fetched: fetched},
+		policies: &policy.Env{File: cfg.policyFile, Path: cfg.policyPath, Limits: s.policies.Limits, Revoked: s.policies.Revoked, Fetched: fetched},
 		memory:   s.memory,
 		before:   before,
 	}

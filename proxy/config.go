@@ -6,6 +6,7 @@ import (
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy"
+	"github.com/framegate/framegate/policy/revocation"
 	"github.com/framegate/framegate/proxy/frame"
 	"github.com/framegate/framegate/proxy/relay"
 	"github.com/framegate/framegate/proxy/upstream"
@@ -27,6 +28,7 @@ type Config struct {
 	Redis       *ratelimit.RedisConfig     `yaml:"redis" doc:"Where several gateways count the limits of policies together. Without it each counts its own."`
 	Log         LogConfig                  `yaml:"log" doc:"What is logged, and how."`
 	Driver      string                     `yaml:"driver" enum:"auto,goroutines" default:"auto" doc:"What moves the bytes of sessions: the reactor where the system has one, or two goroutines for each session."`
+	Revocation  revocation.Config          `yaml:"revocation" doc:"What POST /-/revoke of the admin listener keeps."`
 	Drain       DrainConfig                `yaml:"drain" doc:"How the gateway ends on SIGTERM."`
 	Upgrade     UpgradeConfig              `yaml:"upgrade" doc:"How another process takes the gateway's place on SIGUSR2."`
 

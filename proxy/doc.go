@@ -28,6 +28,8 @@
 //	listener.admit        one per TLS handshake      listener.finish
 //	listener.finish       one per listener           Server.Drain, in which all of them close; Server.Close, of those that a reload has closed
 //	tlsmgr.Watcher's      three, of framegate run    tlsmgr.Watcher.Close
+//	revoker.loop          one                        revoker.close, from Server.Close
+//	revocation.Redis.run  one, with redis            revoker.close
 //	reviewLoop            at most one, after a reload  Server.Close; the next reload ends it
 //	net/http's own        one per HTTP connection    listener.wait; sessions run in it: sessions.wait
 //	net/http's, of HTTP/2 two per connection, one per stream, in which its session runs: as above

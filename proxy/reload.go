@@ -54,6 +54,7 @@ func needsRestart(old, cfg *Config) (errs strictyaml.Errors) {
 		{"driver", old.Driver, cfg.Driver},
 		{"log.format", old.Log.Format, cfg.Log.Format},
 		{"tls", old.TLS, cfg.TLS},
+		{"revocation.ttl", old.Revocation.TTL, cfg.Revocation.TTL},
 	} {
 		if !reflect.DeepEqual(row.old, row.new) {
 			errs = append(errs, cfg.errorAt(row.path, "%s has changed, which needs a restart", row.path))
@@ -156,6 +157,7 @@ func (s *Server) commit(c *prepared, old *site) {
 	s.connections.SetMax(int64(st.cfg.Limits.Connections))
 	s.handshakes.SetRate(now, st.cfg.handshakes())
 	s.waitlist.setMax(st.cfg.Limits.Waiting)
+	s.shared.policies.Revoked.SetMax(st.cfg.Revocation.Max)
 	for l, d := range st.doors {
 		l.count.SetMax(int64(d.cfg.MaxConnections))
 	}

@@ -98,8 +98,13 @@ func (s *Server) reviewLoop(ctx context.Context, st *site) {
 
 // reviewLate reviews a session whose handshake began under a site that is not
 // the one that holds any more. It is called once the session can be found: so
-// either it is found by the review of all, or it finds the new site here.
+// either it is found by the review of all, or it finds the new site here. For
+// what was revoked meanwhile it is the same.
 func (s *Server) reviewLate(c *connection, began *site) {
+	if s.shared.policies.Revoked.Has(c.record.Names(), time.Now()) {
+		s.sessions.do(c, revoke)
+		return
+	}
 	st := s.site.Load()
 	if st == began {
 		return

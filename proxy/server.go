@@ -49,6 +49,7 @@ type Server struct {
 	keys        *jwks.Cache
 	upstreams   *upstream.Registry
 	redis       *ratelimit.Redis // nil where limits are this gateway's own
+	revoker     *revoker
 	waitlist    waitlist
 	tidier      tidier
 	driver      driver
@@ -87,6 +88,7 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 		s.certs.Close()
 		return nil, err
 	}
+	s.revoker = newRevoker(s, cfg)
 	s.driver.register(s.metrics.registry)
 	c, err := s.prepare(cfg, nil)
 	if err == nil {
@@ -95,6 +97,7 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 		}
 	}
 	if err != nil {
+		s.revoker.close()
 		s.driver.close()
 		s.certs.Close()
 		s.keys.Close()
@@ -204,6 +207,7 @@ func (s *Server) Close() {
 		l.close()
 	}
 	s.reviews.close()
+	s.revoker.close()
 	s.partial.close()
 	s.sessions.abort()
 	for _, l := range s.listeners() {

@@ -35,7 +35,7 @@ func archImports() map[string][]string {
 		"cmd/framegate/demo":       {},
 		"cmd/framegate/policytest": {"policy", "policy/jwt", "proxy"},
 		"proxy": {
-			"policy", "policy/jwks", "policy/jwt", "policy/message", "policy/rates", "ratelimit", "tlsmgr", "proxy/connectbit", "proxy/frame", "proxy/handshake", "proxy/reactor", "proxy/relay", "proxy/stream", "proxy/upstream",
+			"policy", "policy/jwks", "policy/jwt", "policy/message", "policy/rates", "policy/revocation", "ratelimit", "tlsmgr", "proxy/connectbit", "proxy/frame", "proxy/handshake", "proxy/reactor", "proxy/relay", "proxy/stream", "proxy/upstream",
 		},
 		"proxy/connectbit":         {},
 		"proxy/reactor":            {"proxy/frame", "proxy/relay"},
@@ -47,7 +47,7 @@ func archImports() map[string][]string {
 		"proxy/upstream/discovery": {},
 		"proxy/upstream/health":    {"proxy/frame", "proxy/handshake"},
 		"tlsmgr":                   {"policy", "policy/outbound", "ratelimit"},
-		"policy":                   {"policy/condition", "policy/forward", "policy/jwks", "policy/jwt", "policy/message", "policy/rates", "ratelimit"},
+		"policy":                   {"policy/condition", "policy/forward", "policy/jwks", "policy/jwt", "policy/message", "policy/rates", "policy/revocation", "ratelimit"},
 		"policy/condition":         {},
 		"policy/forward":           {"policy/outbound"},
 		"policy/jwks":              {"policy/jwt", "policy/outbound"},
@@ -57,6 +57,7 @@ func archImports() map[string][]string {
 		"policy/outbound":          {},
 		"policy/pattern":           {},
 		"policy/rates":             {"ratelimit"},
+		"policy/revocation":        {"ratelimit"},
 		"policy/schema":            {"policy/pattern"},
 		"ratelimit":                {},
 	}

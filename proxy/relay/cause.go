@@ -16,8 +16,9 @@ const (
 	InvalidData        // text or a close reason was not UTF-8
 	TooBig             // a frame, a message or its number of fragments was over the limit
 	WrongType          // a message of a type that the policy does not allow
-	Policy             // a rate or content rule, or a revocation
+	Policy             // a rate or content rule
 	TokenExpired       // the token that admitted the client has expired
+	Revoked            // so it was, or its subject or session, by the operator
 	Slow               // a frame or a message made too little progress
 	Idle               // no message for too long
 	Lifetime           // the connection reached its greatest age
@@ -51,6 +52,7 @@ var rows = [numCauses]row{
 	WrongType:    {name: "type", offender: 1003, client: 1011, upstream: 1001, reason: "peer sent a type that is not allowed"},
 	Policy:       {name: "policy", offender: 1008, client: 1011, upstream: 1001, reason: "refused by policy"},
 	TokenExpired: {name: "token_expired", client: 1008, upstream: 1001, reason: "token expired"},
+	Revoked:      {name: "revoked", client: 1008, upstream: 1001, reason: "revoked"},
 	Slow:         {name: "slow", offender: 1008, client: 1011, upstream: 1001, reason: "peer is too slow"},
 	Idle:         {name: "idle", client: 1001, upstream: 1001, reason: "idle for too long", graceful: true},
 	Lifetime:     {name: "lifetime", client: 1001, upstream: 1001, reason: "connection reached its lifetime", graceful: true},

@@ -148,6 +148,7 @@ func TestTableOfCauses(t *testing.T) {
 		relay.WrongType:    {relay.Client: {1003, 1001}, relay.Upstream: {1011, 1003}},
 		relay.Policy:       {relay.Client: {1008, 1001}, relay.Upstream: {1011, 1008}},
 		relay.TokenExpired: {relay.Gateway: {1008, 1001}},
+		relay.Revoked:      {relay.Gateway: {1008, 1001}},
 		relay.Slow:         {relay.Client: {1008, 1001}, relay.Upstream: {1011, 1008}},
 		relay.Idle:         {relay.Gateway: {1001, 1001}},
 		relay.Lifetime:     {relay.Gateway: {1001, 1001}},
@@ -173,7 +174,7 @@ func TestTableOfCauses(t *testing.T) {
 			}
 		}
 	}
-	if got, want := len(relay.Causes()), 18; got != want {
+	if got, want := len(relay.Causes()), 19; got != want {
 		t.Errorf("%d causes, the table here has %d", got, want)
 	}
 }
