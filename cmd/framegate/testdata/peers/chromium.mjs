@@ -5,8 +5,8 @@ import { options } from './peer.mjs';
 export function launch() {
   return chromium.launchPersistentContext(options.profile, {
     executablePath: options.executable,
-    args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-      '--disable-sync'],
+    args: ['--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      ...(options.args ?? ['--disable-quic'])],
     timeout: 60_000,
   });
 }
