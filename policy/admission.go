@@ -34,6 +34,7 @@ type Request struct {
 
 	Address     netip.Addr        // of the client, as trusted proxies tell it
 	Certificate *x509.Certificate // that the client has proved to have; nil without one
+	Identity    [][2]string       // fields by which the upstream is told of it, and values
 	Route       string
 	Listener    string // its address
 }
@@ -272,8 +273,10 @@ func (a *Admission) Edit(h http.Header) {
 	if len(a.changes.query) > 0 {
 		a.cleanReferer(h)
 	}
-	for _, f := range a.changes.set {
-		h[f[0]] = []string{f[1]}
+	for _, fields := range [][][2]string{a.changes.set, a.Identity} {
+		for _, f := range fields {
+			h[f[0]] = []string{f[1]}
+		}
 	}
 }
 

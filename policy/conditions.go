@@ -84,7 +84,7 @@ func (a *Admission) conditionVars() map[string]any {
 			"request":     sync.OnceValue(a.requestVars),
 			"client":      map[string]any{"address": a.Address.Unmap().String()},
 			"claims":      claims,
-			"certificate": sync.OnceValue(func() any { return certificateVars(a.Certificate) }),
+			"certificate": sync.OnceValue(func() any { return CertificateVars(a.Certificate) }),
 			"now":         a.Now,
 			"route":       a.Route,
 		}
@@ -120,8 +120,13 @@ func (a *Admission) requestVars() any {
 	return vars
 }
 
-// certificateVars describes the client's certificate, if there is one. Names are in the form of RFC 2253.
-func certificateVars(c *x509.Certificate) map[string]any {
+// CertificateNames are what CertificateVars may hold, sorted.
+func CertificateNames() []string {
+	return []string{"common_name", "dns", "emails", "fingerprint", "issuer", "serial", "subject", "uris"}
+}
+
+// CertificateVars describes the client's certificate, if there is one, by texts and lists of texts. Names are in the form of RFC 2253.
+func CertificateVars(c *x509.Certificate) map[string]any {
 	if c == nil {
 		return map[string]any{}
 	}
@@ -131,7 +136,7 @@ func certificateVars(c *x509.Certificate) map[string]any {
 	}
 	sum := sha256.Sum256(c.Raw)
 	return map[string]any{
-		"subject": c.Subject.String(), "issuer": c.Issuer.String(), "fingerprint": hex.EncodeToString(sum[:]),
+		"subject": c.Subject.String(), "common_name": c.Subject.CommonName, "serial": hex.EncodeToString(c.SerialNumber.Bytes()), "issuer": c.Issuer.String(), "fingerprint": hex.EncodeToString(sum[:]),
 		"dns": c.DNSNames, "emails": c.EmailAddresses, "uris": uris,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -25,7 +26,7 @@ func asked() *Request {
 		},
 		Address: netip.MustParseAddr("::ffff:10.1.2.3"), Route: "chat",
 		Certificate: &x509.Certificate{
-			Raw: []byte("raw"), Subject: pkix.Name{CommonName: "ada", Organization: []string{"Example"}}, Issuer: pkix.Name{CommonName: "ca"},
+			Raw: []byte("raw"), SerialNumber: big.NewInt(0xabc), Subject: pkix.Name{CommonName: "ada", Organization: []string{"Example"}}, Issuer: pkix.Name{CommonName: "ca"},
 			DNSNames: []string{"ada.example"}, EmailAddresses: []string{"ada@example.com"}, URIs: []*url.URL{{Scheme: "spiffe", Host: "example", Path: "/ada"}},
 		},
 	}
@@ -65,6 +66,7 @@ func TestConditionsSeeTheRequest(t *testing.T) {
 		`!has(claims.admin)`:                                                                            "",
 		`certificate.subject == "CN=ada,O=Example" && certificate.issuer == "CN=ca"`:                    "",
 		`certificate.dns == ["ada.example"] && certificate.emails == ["ada@example.com"]`:               "",
+		`certificate.common_name == "ada" && certificate.serial == "0abc"`:                              "",
 		`certificate.uris.exists(u, u.startsWith("spiffe://example/"))`:                                 "",
 		`certificate.fingerprint == "cb02fd0794f08f7ba85e3e5ff8fb0c31edc4c8ae35cc2a5d19be1ee01dd6d4a7"`: reasonConditionFails,
 		`certificate.fingerprint.matches("^[0-9a-f]{64}$")`:                                             "",

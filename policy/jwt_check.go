@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/textproto"
@@ -120,12 +121,10 @@ func (c *JWTConfig) compileHeaders(report Report) (list []claimHeader) {
 	taken := make(map[string]string)
 	for _, claim := range slices.Sorted(maps.Keys(c.ClaimsToHeaders)) {
 		name, path := c.ClaimsToHeaders[claim], strictyaml.Key("claims_to_headers", claim)
-		field := textproto.CanonicalMIMEHeaderKey(name)
+		field, err := ManagedField(name)
 		switch first, twice := taken[field]; {
-		case name == "" || !isASCIIOf(name, isIdentifier):
-			report(path, "%q is not the name of a header field, want letters, digits and hyphens, such as X-Auth-Sub", name)
-		case reservedField(field):
-			report(path, "field %s has a meaning of its own, want another one such as X-Auth-Sub", field)
+		case err != nil:
+			report(path, "%v", err)
 		case twice:
 			report(path, "field %s is that of claim %q already", field, first)
 		}
@@ -133,6 +132,18 @@ func (c *JWTConfig) compileHeaders(report Report) (list []claimHeader) {
 		list = append(list, claimHeader{claim, field})
 	}
 	return list
+}
+
+// ManagedField returns the canonical spelling of a field by which the gateway may tell the upstream who the client is.
+func ManagedField(name string) (field string, err error) {
+	field = textproto.CanonicalMIMEHeaderKey(name)
+	switch {
+	case name == "" || !isASCIIOf(name, isIdentifier):
+		err = fmt.Errorf("%q is not the name of a header field, want letters, digits and hyphens, such as X-Auth-Sub", name)
+	case reservedField(field):
+		err = fmt.Errorf("field %s has a meaning of its own, want another one such as X-Auth-Sub", field)
+	}
+	return field, err
 }
 
 // reservedField says whether HTTP, the gateway or a browser gives a meaning to a field, in canonical spelling.

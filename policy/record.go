@@ -110,7 +110,7 @@ func readsOf(c *condition.Condition) *reads {
 	headers, anyHeader := c.Keys("request", "headers")
 	query, anyQuery := c.Keys("request", "query")
 	r := &reads{query: query, subprotocols: c.Reads("request", "subprotocols"), all: anyHeader || anyQuery}
-	for _, field := range []string{"subject", "issuer", "dns", "emails", "uris", "fingerprint"} {
+	for _, field := range CertificateNames() {
 		r.all = r.all || c.Reads("certificate", field)
 	}
 	for _, name := range headers {

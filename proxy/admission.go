@@ -129,9 +129,12 @@ func withoutPath(err error) error {
 
 // decide has the policies of a route judge a request. It counts and logs what
 // each rule says; a refusal is logged by whoever answers.
-func (s *Server) decide(rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
+func (s *Server) decide(st *site, rt *route, r *http.Request, q *policy.Request) (*policy.Admission, *refused) {
 	h := hopOf(r)
 	q.Now, q.Secure, q.Address, q.Route, q.Listener = time.Now(), h.secure, h.client.Addr(), rt.name, peerOf(r).listener.address
+	if c := peerOf(r); c.certificate != nil {
+		q.Certificate, q.Identity = c.certificate, st.authOf(c, q.Host).identity(c.certificate)
+	}
 	q.HasCookie = rt.hasCookie(q.Header)
 	a := rt.policy.Admit(r.Context(), q)
 	for i := range a.Decisions {

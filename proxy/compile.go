@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -140,6 +141,9 @@ func compileListeners(all []ListenerConfig, report Report) {
 		seen[c.Address] = i
 		compileNetworks(c.TrustedProxies, "trusted_proxies", at)
 		compileProxies(&c, at)
+		if compileClientAuth(c.ClientAuth, at) != nil && c.TLS.Off() {
+			at("client_auth", "is for listeners with TLS")
+		}
 		compileProtocols(c, at)
 		c.TLS.Validate(prefixed("tls", at))
 		compileEntrance(&c, at)
@@ -179,7 +183,7 @@ func compileAdmin(c AdminConfig, report Report) {
 }
 
 func (s *site) compileRoute(c *RouteConfig, cfg *Config, common *shared, report Report) *route {
-	rt := &route{name: c.Name, cfg: *c, denyHTTP: c.HTTP == "deny"}
+	rt := &route{name: c.Name, cfg: *c, denyHTTP: c.HTTP == "deny", auth: compileClientAuth(c.ClientAuth, report)}
 	if c.Name == noRoute {
 		report("name", "%q stands for no route in the metrics, want another name", c.Name)
 	}
@@ -221,6 +225,9 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, common *shared, report 
 			if taken := s.router.add(host, pattern, rt); taken != "" {
 				report(fmt.Sprintf("paths[%d]", j), "%q of host %q belongs to route %q already", c.Paths[j], name, taken)
 			}
+		}
+		if first := s.router.firstOf(host); first != nil && !reflect.DeepEqual(first.cfg.ClientAuth, c.ClientAuth) {
+			report(fmt.Sprintf("hosts[%d]", i), "route %q of host %q has another client_auth, want the same: the TLS handshake knows the host alone", first.name, name)
 		}
 	}
 	return rt

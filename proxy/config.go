@@ -53,6 +53,7 @@ type ListenerConfig struct {
 	Protocols       []string              `yaml:"protocols" enum:"h1,h2,h3" default:"h1" min:"1" doc:"HTTP versions that are offered: h1 is HTTP/1.1, h2 is HTTP/2, with WebSockets by RFC 8441, h3 is HTTP/3, with WebSockets by RFC 9220, at the UDP port of the same number. Without TLS h1 alone."`
 	TrustedProxies  []string              `yaml:"trusted_proxies" doc:"Networks of proxies in front of this listener, such as 10.0.0.0/8: from these alone X-Forwarded-For and X-Forwarded-Proto are believed, read from the right."`
 	ProxyProtocol   *ProxyConfig          `yaml:"proxy_protocol" doc:"Load balancers that tell who the client is by the PROXY protocol. Not with h3."`
+	ClientAuth      *ClientAuthConfig     `yaml:"client_auth" doc:"Certificates of clients, for hosts whose routes do not say otherwise."`
 	MaxConnections  int                   `yaml:"max_connections" default:"10000" min:"1" doc:"Connections at once; further ones are refused with 503."`
 	RedirectToHTTPS int                   `yaml:"redirect_to_https" min:"1" max:"65535" doc:"Port of https, such as 443, to which a listener without TLS sends every request for a host of the routes. Only checks of a CA are answered."`
 	HSTS            *HSTSConfig           `yaml:"hsts" doc:"Has browsers use https alone for the hosts of this listener (Strict-Transport-Security)."`
@@ -64,6 +65,7 @@ type RouteConfig struct {
 	Hosts        []string             `yaml:"hosts" required:"true" min:"1" doc:"Host names without port; *.example.com stands for one label."`
 	Paths        []string             `yaml:"paths" default:"/*" min:"1" doc:"Exact paths, or prefixes such as /ws/* (which is /ws and all below it)."`
 	Upstream     string               `yaml:"upstream" required:"true" doc:"Name of the upstream."`
+	ClientAuth   *ClientAuthConfig    `yaml:"client_auth" doc:"Certificates of clients for the hosts of this route, on every listener with TLS, in place of the listener's own. All routes of a host must say the same."`
 	Policies     []string             `yaml:"policies" doc:"Names of the policies; all of them must admit. Without any, only pages of the same host may connect."`
 	HTTP         string               `yaml:"http" enum:"pass,deny" default:"pass" doc:"What happens to requests that are not WebSocket handshakes."`
 	Pings        string               `yaml:"pings" enum:"relay,answer" default:"relay" doc:"Whether pings of either side are relayed to the other one or answered here."`

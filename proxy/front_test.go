@@ -33,7 +33,7 @@ func newTLSFront(t *testing.T, ln net.Listener, conf *tls.Config, handler http.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.site.Store(&site{doors: map[*listener]*door{l: {tls: conf}}})
+	s.site.Store(&site{doors: map[*listener]*door{l: {tls: conf, handshake: conf}}})
 	if ln != nil {
 		l.ln.Close()
 		l.ln = ln

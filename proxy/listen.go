@@ -187,7 +187,7 @@ func (l *listener) admit(c net.Conn, free func()) {
 		return
 	}
 	if d.tls != nil {
-		tc := tls.Server(c, d.tls)
+		tc := tls.Server(c, d.handshake)
 		err := tc.HandshakeContext(ctx)
 		if err != nil {
 			l.server.tlsFailed(hc.client, err, c)
@@ -200,6 +200,7 @@ func (l *listener) admit(c net.Conn, free func()) {
 			return
 		}
 		hc.Conn, hc.secure, hc.tls = tc, true, state.ServerName
+		hc.proven(d.authOf(state.ServerName), state)
 		if state.NegotiatedProtocol == alpnHTTP2 {
 			l.handOver(newH2Conn(hc, l.server.http2Ended), l.conns2)
 			return

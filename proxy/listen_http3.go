@@ -86,12 +86,16 @@ func (l *listener) listenHTTP3() (_ *h3Listener, err error) {
 
 // tlsConfig is what holds now for a client that comes. Sessions are not resumed:
 // there is no early data.
-func (h *h3Listener) tlsConfig(*tls.ClientHelloInfo) (*tls.Config, error) {
+func (h *h3Listener) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	d := h.door()
 	if d == nil || d.tls == nil || !slices.Contains(d.cfg.Protocols, protocolHTTP3) {
 		return nil, errors.New("not served any more")
 	}
-	conf := d.tls.Clone()
+	conf, c := d.tls, hello.Context().Value(connKey{}).(*h3Conn)
+	if c.wanted = d.authOf(hello.ServerName); c.wanted != nil {
+		conf = c.wanted.config(d.tls)
+	}
+	conf = conf.Clone()
 	conf.NextProtos, conf.MinVersion, conf.SessionTicketsDisabled = []string{http3.NextProtoH3}, tls.VersionTLS13, true
 	return conf, nil
 }
@@ -132,6 +136,7 @@ type h3Conn struct {
 	listener *h3Listener
 	conn     *quic.Conn
 	once     sync.Once
+	wanted   *clientAuth // of its handshake
 	watch    h2Watch     // of the listener's lock
 	asked    atomic.Bool // a request has come
 }
@@ -162,6 +167,7 @@ func (h *h3Listener) serve(conn *quic.Conn) {
 		client: udpAddrPort(conn.RemoteAddr()), local: udpAddrPort(conn.LocalAddr()), listener: h.listener, secure: true,
 		tls: conn.ConnectionState().TLS.ServerName,
 	}
+	c.proven(c.wanted, conn.ConnectionState().TLS)
 	list := &h.listener.server.waitlist
 	list.join(c)
 	defer list.leave(c)

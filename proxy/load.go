@@ -53,6 +53,12 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 			cfg.files.read(u.TLS.CA, u.TLS.Cert, u.TLS.Key)
 		}
 	}
+	for _, l := range cfg.Listeners {
+		cfg.files.readCA(l.ClientAuth)
+	}
+	for _, r := range cfg.Routes {
+		cfg.files.readCA(r.ClientAuth)
+	}
 	cfg.files.read(cfg.Admin.TokenFile)
 	return cfg.loaded(l.warnings), l.errs.Err()
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 
@@ -14,6 +15,9 @@ type peer struct {
 	listener *listener
 	tls      string // server name that the client asked for; empty without TLS
 	secure   bool
+
+	auth        *clientAuth       // what its handshake had to pass, nil for nothing
+	certificate *x509.Certificate // that the client has proved to have, nil for none
 
 	// What a load balancer has told in a PROXY header, from which client and local are then.
 	offloaded bool             // the client came to it over TLS

@@ -112,7 +112,9 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 			c.opened = append(c.opened, l)
 		}
 		st.listeners, st.doors[l] = append(st.listeners, l), d
+		d.secure(&st.router)
 	}
+	st.identity = st.identityFields()
 	return c, nil
 }
 
@@ -120,7 +122,7 @@ func (s *Server) prepare(cfg *Config, old *site) (_ *prepared, err error) {
 // certificates are those of before, so that clients can resume their TLS
 // sessions.
 func (s *Server) door(c *prepared, cfg ListenerConfig, old *site) (*door, error) {
-	d := &door{cfg: cfg, proxies: compileProxies(&cfg, ignore), trusted: compileNetworks(cfg.TrustedProxies, "", ignore), entrance: compileEntrance(&cfg, ignore)}
+	d := &door{cfg: cfg, auth: compileClientAuth(cfg.ClientAuth, ignore), proxies: compileProxies(&cfg, ignore), trusted: compileNetworks(cfg.TrustedProxies, "", ignore), entrance: compileEntrance(&cfg, ignore)}
 	if old != nil && slices.Equal(old.hosts, c.site.hosts) {
 		for _, o := range old.doors {
 			if o.cfg.Address == cfg.Address && reflect.DeepEqual(o.cfg.TLS, cfg.TLS) && slices.Equal(o.cfg.Protocols, cfg.Protocols) {

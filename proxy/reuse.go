@@ -45,5 +45,5 @@ func (st *site) reusePool(name string, before *site) {
 // same reports whether another route says the same as this one, which may be
 // nil.
 func (rt *route) same(next *route) bool {
-	return rt != nil && next.policy != nil && rt.pool == next.pool && rt.policy.Same(next.policy) && reflect.DeepEqual(rt.cfg, next.cfg)
+	return rt != nil && next.policy != nil && rt.pool == next.pool && rt.auth.same(next.auth) && rt.policy.Same(next.policy) && reflect.DeepEqual(rt.cfg, next.cfg)
 }

@@ -131,7 +131,7 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	case next == c.under:
 		return reviewUntouched, ""
 	}
-	if st.router.find(c.record.Host(), c.record.Path()) != next || !next.pool.Lists(c.lease.Server()) || c.context && next.compression == handshake.Inspect {
+	if st.router.find(c.record.Host(), c.record.Path()) != next || !next.pool.Lists(c.lease.Server()) || c.context && next.compression == handshake.Inspect || !c.under.auth.same(next.auth) {
 		return s.reviewed(reviewRemoved), ""
 	}
 	a := next.policy.Review(&c.record, c.client.Addr(), next.name, c.under.policy, c.held, time.Now())

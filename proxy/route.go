@@ -14,6 +14,7 @@ import (
 // A route is the compiled form of a RouteConfig.
 type route struct {
 	name        string
+	auth        *clientAuth // of its hosts; nil for that of the listener
 	cfg         RouteConfig
 	pool        *upstream.Pool
 	policy      *policy.Policy
@@ -34,6 +35,7 @@ type router struct {
 
 // paths are the routes of one host.
 type paths struct {
+	first    *route // whose client_auth all others have too
 	exact    map[string]*route
 	prefixes []prefix // longest first
 }
@@ -55,7 +57,7 @@ func (r *router) add(host, path string, rt *route) (taken string) {
 	}
 	p := (*table)[key]
 	if p == nil {
-		p = &paths{exact: map[string]*route{}}
+		p = &paths{first: rt, exact: map[string]*route{}}
 		(*table)[key] = p
 	}
 	return p.add(path, rt)
@@ -78,6 +80,19 @@ func (p *paths) add(path string, rt *route) (taken string) {
 	p.prefixes = append(p.prefixes, prefix{base, rt})
 	slices.SortStableFunc(p.prefixes, func(a, b prefix) int { return cmp.Compare(len(b.path), len(a.path)) })
 	return ""
+}
+
+// firstOf returns the first route that was added with a host or wildcard, nil
+// for none.
+func (r *router) firstOf(host string) *route {
+	table := r.hosts
+	if rest, ok := strings.CutPrefix(host, "*."); ok {
+		table, host = r.wildcards, rest
+	}
+	if p := table[host]; p != nil {
+		return p.first
+	}
+	return nil
 }
 
 // find returns the route of a canonical host and path, or nil.

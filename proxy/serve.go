@@ -19,6 +19,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	announce(w, r)
 	v := s.enter()
 	defer v.leave()
+	v.disclaim(r)
 	r = withHop(v.site, r)
 	if s.entered(v.site, w, r) {
 		return
@@ -54,7 +55,7 @@ func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 		no = httpDenied()
 	}
 	if no == nil {
-		no = s.admitPlain(rt, w, r, path)
+		no = s.admitPlain(st, rt, w, r, path)
 	}
 	if no == nil {
 		s.metrics.requests.WithLabelValues(rt.name, resultAccepted).Inc()
@@ -75,8 +76,8 @@ func httpDenied() *refused {
 // admitPlain has the policies of the route judge a plain request, by what they
 // have for such: who may not open a WebSocket may not reach the application in
 // this way either. The Origin is left to the application.
-func (s *Server) admitPlain(rt *route, w http.ResponseWriter, r *http.Request, path string) *refused {
-	a, no := s.decide(rt, r, plainRequestOf(r, path))
+func (s *Server) admitPlain(st *site, rt *route, w http.ResponseWriter, r *http.Request, path string) *refused {
+	a, no := s.decide(st, rt, r, plainRequestOf(r, path))
 	if no != nil {
 		return no
 	}
@@ -162,6 +163,9 @@ func (st *site) route(c *peer, host, path string) (*route, *refused) {
 	rt := st.router.find(host, path)
 	if rt == nil {
 		return nil, refuse(http.StatusNotFound, resultNoRoute, "not found")
+	}
+	if !c.passed(st.authOf(c, host)) {
+		return rt, refuse(http.StatusMisdirectedRequest, resultMisdirect, "misdirected request").detail("the connection has not passed the client_auth of this host")
 	}
 	return rt, nil
 }

@@ -30,6 +30,7 @@ type site struct {
 
 	listeners []*listener // in the order of the configuration
 	doors     map[*listener]*door
+	identity  []string // fields that tell of clients' certificates
 
 	users   atomic.Int64 // requests that have it
 	retired atomic.Bool  // another one is in its place
@@ -39,11 +40,14 @@ type site struct {
 // A door is what holds for the connections of a listener. It changes with the
 // configuration, while the listener stays.
 type door struct {
-	cfg      ListenerConfig
-	tls      *tls.Config    // nil without TLS
-	proxies  []netip.Prefix // load balancers that begin with a PROXY header
-	trusted  []netip.Prefix // proxies that may say who the client is
-	entrance entrance
+	cfg       ListenerConfig
+	tls       *tls.Config // nil without TLS
+	router    *router
+	auth      *clientAuth    // of hosts whose routes have none
+	handshake *tls.Config    // tls, with authentication of clients
+	proxies   []netip.Prefix // load balancers that begin with a PROXY header
+	trusted   []netip.Prefix // proxies that may say who the client is
+	entrance  entrance
 }
 
 // A visit is the use of a site by one request.

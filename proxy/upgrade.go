@@ -86,9 +86,9 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *po
 	}
 	rt, no := st.route(peerOf(r), offer.Host, offer.Path)
 	if no != nil {
-		return nil, nil, nil, no
+		return rt, nil, nil, no
 	}
-	a, no := s.decide(rt, r, requestOf(offer))
+	a, no := s.decide(st, rt, r, requestOf(offer))
 	if no != nil {
 		return rt, nil, nil, no
 	}

@@ -60,7 +60,9 @@ func Handshake() *Scope {
 		// An empty map if the client showed none.
 		"certificate": object("certificate", map[string]schema{
 			"subject":     text(1 << 10),
+			"common_name": text(255), // of the subject
 			"issuer":      text(1 << 10),
+			"serial":      text(64), // in lower-case hexadecimal
 			"dns":         list(128, text(255)),
 			"emails":      list(128, text(255)),
 			"uris":        list(128, text(1<<10)),
