@@ -3,6 +3,7 @@
 // # The journey of a handshake
 //
 //	listen.go    a connection is accepted and counted; TLS, with a deadline, in which the version of HTTP is agreed
+//	             (before it, from load balancers, the header of listen_proxy.go; in it the client's certificate of clientauth.go)
 //	headconn.go  the raw head of each request is held to strict rules, and timed, before net/http may parse it
 //	serve.go     the request takes the configuration's snapshot, once; handshakes part from plain requests
 //	upgrade.go   1 parse the offer, 2 find the route, 3 ask the policy, 4 dial a fresh upstream connection,

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,6 +42,7 @@ func NewTrial(cfg *Config, change func(*policy.Env)) (*Trial, error) {
 type TrialRequest struct {
 	*http.Request // over TLS where its URL has the scheme https; it names that server
 	Address       netip.Addr
+	Certificate   *x509.Certificate // that the client has proved to have, nil for none
 	Now           time.Time
 	Policies      []string // instead of those of its route, where not nil
 	All           bool     // ask the rules behind a refusal too
@@ -75,7 +77,7 @@ func (t *Trial) Try(ctx context.Context, r *TrialRequest) (*Outcome, error) {
 	}
 	p := rt.policy
 	out.route, out.store = rt, t.store
-	q.Now, q.Address, q.Secure = r.Now, r.Address, r.URL.Scheme == "https"
+	q.Now, q.Address, q.Certificate, q.Secure = r.Now, r.Address, r.Certificate, r.URL.Scheme == "https"
 	q.HasCookie = rt.hasCookie(q.Header)
 	judge := p.Admit
 	if r.All {

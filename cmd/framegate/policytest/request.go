@@ -20,6 +20,7 @@ type Request struct {
 	Headers      map[string]Values   `yaml:"headers" doc:"Header fields, each with its value or a list of values. Those of the handshake are made."`
 	Subprotocols []string            `yaml:"subprotocols" doc:"Subprotocols that are offered."`
 	Token        *Token              `yaml:"token" doc:"A token that is made for the request."`
+	Certificate  *Certificate        `yaml:"certificate" doc:"The certificate that the client has proved to have. Default: none."`
 	ForwardAuth  *Service            `yaml:"forward_auth" doc:"What the services of forward_auth answer. Default: they cannot be reached."`
 	Address      string              `yaml:"address" default:"192.0.2.1" doc:"The client's IP address."`
 	Time         string              `yaml:"time" doc:"When the request comes, such as 2026-11-25T12:00:00Z. Default: now."`
@@ -52,6 +53,9 @@ func (r *Request) check(report proxy.Report) {
 	}
 	if r.Token != nil {
 		r.Token.check(func(path, format string, args ...any) { report(strictyaml.Join("token", path), format, args...) })
+	}
+	if r.Certificate != nil {
+		r.Certificate.check(report)
 	}
 	if _, err := r.at(time.Time{}); err != nil {
 		report("time", "%q is not a time, want one such as 2026-11-25T12:00:00Z", r.Time)
@@ -124,7 +128,7 @@ func (r *Request) make(n int, now time.Time, keys *keyring) (*proxy.TrialRequest
 		}
 		r.Token.put(req, token)
 	}
-	return &proxy.TrialRequest{Request: req, Address: address, Now: at}, nil
+	return &proxy.TrialRequest{Request: req, Address: address, Certificate: r.Certificate.make(), Now: at}, nil
 }
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
