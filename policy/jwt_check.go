@@ -26,6 +26,7 @@ type JWTConfig struct {
 	From            []TokenSource      `yaml:"from" default:"header" min:"1" max:"8" doc:"Where clients may put the token: header (Authorization: Bearer TOKEN), subprotocol (bearer, TOKEN or base64url.bearer.authorization.k8s.io.TOKEN, beside the real subprotocols), {cookie: NAME}, {query: NAME}. Two tokens at once are refused."`
 	Forward         bool               `yaml:"forward" doc:"Whether the upstream gets the token as well: in the header or cookie that it came in, or, from a query or subprotocol, of which it is always removed, as Authorization: Bearer. Default: false."`
 	ClaimsToHeaders map[string]string  `yaml:"claims_to_headers" doc:"Claims that the upstream gets as header fields, if they are text, numbers or booleans. What clients send in these fields never reaches it."`
+	Renew           *RenewConfig       `yaml:"renew" doc:"Lets clients bring a new token of the same subject over a live connection, in a text message that the gateway takes out. All text messages of clients are then kept until they are whole."`
 	OnExpiry        string             `yaml:"on_expiry" enum:"close,ignore" default:"close" doc:"What happens to a connection when its token expires: it is closed with code 1008, or nothing."`
 }
 
@@ -78,7 +79,7 @@ func compileJWT(p place, c *Config, report Report) []rule {
 	for i, h := range j.headers {
 		manages[i] = h.field
 	}
-	return []rule{{judge: j.judge, manages: manages, recall: j.recall, again: j.again}}
+	return []rule{{renew: j.compileRenew(c.JWT.Renew), judge: j.judge, manages: manages, recall: j.recall, again: j.again}}
 }
 
 // issuer compiles an issuer with its keys.

@@ -76,6 +76,8 @@ type check struct {
 	section func(c *Config) any
 	// live is what becomes of the rule where a connection is reviewed.
 	live liveness
+	// claims says that the rule depends on a token's claims.
+	claims bool
 }
 
 // checks lists the admission rules in the order in which they judge, whatever the order of policies in a route: what costs little and what
@@ -87,12 +89,12 @@ var checks = []check{
 	{rule: "connections", compile: compileConnections(false), section: func(c *Config) any { return c.Connections }},
 	{rule: "origin", compile: compileOrigin, standard: sameOrigin, section: func(c *Config) any { return c.Origin }, live: askedAgain},
 	{rule: "csrf", compile: compileCSRF, section: func(c *Config) any { return c.CSRF }},
-	{rule: "jwt", plain: true, compile: compileJWT, section: func(c *Config) any { return c.JWT }},
+	{rule: "jwt", plain: true, compile: compileJWT, section: func(c *Config) any { return c.JWT }, claims: true},
 	{rule: "forward_auth", plain: true, compile: compileForward, section: func(c *Config) any { return c.ForwardAuth }},
 	{rule: "handshakes", compile: compileHandshakes(true), section: func(c *Config) any { return c.Handshakes }, live: ofHandshakes},
 	// behind those that take tokens out of them
 	{rule: "subprotocols", compile: compileSubprotocols, section: func(c *Config) any { return c.Subprotocols }},
-	{rule: "conditions", plain: true, compile: compileConditions, section: func(c *Config) any { return c.Conditions }},
+	{rule: "conditions", plain: true, compile: compileConditions, section: func(c *Config) any { return c.Conditions }, claims: true},
 	{rule: "connections", compile: compileConnections(true), section: func(c *Config) any { return c.Connections }},
 }
 
@@ -126,6 +128,7 @@ type rule struct {
 	end     func()   // gives back what the rule holds when its Set is not used any more; nil for nothing
 	again   judge    // of a live connection; nil where that cannot be decided
 	recall  judge    // of a live connection, before again: notes what the rule has found out about the client
+	renew   *Renewal // how a client brings a new token; nil where it cannot
 	reads   *reads   // what it needs of a request beside what a Record always has; nil for nothing
 	policy  string
 	shadow  bool

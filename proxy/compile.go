@@ -235,7 +235,7 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, common *shared, report 
 
 // compileCompression keeps contexts away from rules that must read messages: who does not see all of a stream cannot inflate it.
 func compileCompression(c *RouteConfig, p *policy.Policy) handshake.Compression {
-	reads := p != nil && (p.Content(true) != nil || p.Content(false) != nil)
+	reads := p != nil && (p.Content(true) != nil || p.Content(false) != nil || p.Renewal() != nil)
 	switch {
 	case c.Compression == "off":
 		return handshake.Off

@@ -31,6 +31,7 @@
 //	tlsmgr.Watcher's      three, of framegate run    tlsmgr.Watcher.Close
 //	revoker.loop          one                        revoker.close, from Server.Close
 //	revocation.Redis.run  one, with redis            revoker.close
+//	renewLoop             one per token that is verified, at most 64   Server.Close
 //	reviewLoop            at most one, after a reload  Server.Close; the next reload ends it
 //	net/http's own        one per HTTP connection    listener.wait; sessions run in it: sessions.wait
 //	net/http's, of HTTP/2 two per connection, one per stream, in which its session runs: as above

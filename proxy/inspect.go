@@ -11,17 +11,32 @@ import (
 
 // An inspector shows the messages of one side of one session to its policies.
 type inspector struct {
-	content *message.Inspector
+	content *message.Inspector // nil where only renewals are looked for
+	renew   *renewing          // nil for none
 	rules   *messageRules
 	session *message.Session
 	shadow  []relay.Hit
 }
 
 // Wants implements relay.Inspector.
-func (x *inspector) Wants(kind frame.OpCode) bool { return x.content.Reads(kind == frame.OpText) }
+func (x *inspector) Wants(kind frame.OpCode) bool {
+	return x.renew != nil && kind == frame.OpText || x.reads(kind)
+}
+
+func (x *inspector) reads(kind frame.OpCode) bool {
+	return x.content != nil && x.content.Reads(kind == frame.OpText)
+}
 
 // Inspect implements relay.Inspector.
 func (x *inspector) Inspect(m relay.Message) relay.Verdict {
+	if x.renew != nil && m.Kind == frame.OpText {
+		if token, ok := x.renew.Token(m.Payload); ok {
+			return x.renew.begin(token)
+		}
+		if !x.reads(m.Kind) {
+			return relay.Verdict{}
+		}
+	}
 	v := x.content.Inspect(x.session, message.Message{Text: m.Kind == frame.OpText, Payload: m.Payload}, m.Now)
 	x.shadow = x.shadow[:0]
 	for _, name := range v.Shadow {
@@ -51,14 +66,18 @@ func actionOf(a message.Action) relay.Action {
 func (rt *route) inspectors(a *policy.Admission, subprotocol string) (both [2]relay.Inspector) {
 	for side := range rt.rules {
 		content := rt.policy.Content(relay.Side(side) == relay.Client)
-		if content == nil {
+		var renew *renewing
+		if r := rt.policy.Renewal(); r != nil && relay.Side(side) == relay.Client {
+			renew = &renewing{Renewal: r}
+		}
+		if content == nil && renew == nil {
 			continue
 		}
 		s := &message.Session{Address: a.Address.String(), Route: rt.name, Subprotocol: strings.Clone(subprotocol)}
 		if a.Claims != nil {
 			s.Claims = a.Claims.All
 		}
-		both[side] = &inspector{content: content, rules: &rt.rules[side], session: s}
+		both[side] = &inspector{content: content, renew: renew, rules: &rt.rules[side], session: s}
 	}
 	return both
 }

@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	registry    *prometheus.Registry
 	handshakes  *prometheus.CounterVec // route, result
+	renewals    *prometheus.CounterVec // route, outcome
 	live        *prometheus.GaugeVec   // route
 	frames      *prometheus.CounterVec // route, from
 	messages    *prometheus.CounterVec
@@ -41,6 +42,7 @@ func newMetrics(version string) *metrics {
 	}
 	m := &metrics{
 		registry:    prometheus.NewRegistry(),
+		renewals:    counter("renewals_total", "New tokens that clients have brought over their connections.", "route", "outcome"),
 		handshakes:  counter("handshakes_total", "WebSocket handshakes by result.", "route", "result"),
 		requests:    counter("requests_total", "Plain HTTP requests by result.", "route", "result"),
 		frames:      counter("frames_total", "Frames relayed whole, by the side that sent them.", "route", "from"),
@@ -58,7 +60,7 @@ func newMetrics(version string) *metrics {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.handshakes, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.proxyErrors, m.panics, build,
+	m.registry.MustRegister(m.handshakes, m.renewals, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.proxyErrors, m.panics, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.http2Ended.WithLabelValues(h2Flood)
 	m.http2Ended.WithLabelValues(h2Slow)
@@ -154,6 +156,10 @@ func (m *metrics) route(rt *route) *routeMeters {
 	m.prepareCloses(&rt.limits.Codes)
 	if rt.policy == nil {
 		return r // a mistake was reported
+	}
+	if rt.policy.Renewal() != nil {
+		m.renewals.WithLabelValues(name, policy.OutcomeAdmitted)
+		m.renewals.WithLabelValues(name, policy.OutcomeRefused)
 	}
 	for _, rule := range rt.policy.Rules() {
 		refused := policy.Decision{Shadow: rule.Shadow, Refusal: &policy.Refusal{}}

@@ -101,7 +101,7 @@ func (s *Server) reviewLoop(ctx context.Context, st *site) {
 // either it is found by the review of all, or it finds the new site here. For
 // what was revoked meanwhile it is the same.
 func (s *Server) reviewLate(c *connection, began *site) {
-	if s.shared.policies.Revoked.Has(c.record.Names(), time.Now()) {
+	if s.shared.policies.Revoked.Has(c.known().Names(), time.Now()) {
 		s.sessions.do(c, revoke)
 		return
 	}
@@ -134,7 +134,7 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	if st.router.find(c.record.Host(), c.record.Path()) != next || !next.pool.Lists(c.lease.Server()) || c.context && next.compression == handshake.Inspect || !c.under.auth.same(next.auth) {
 		return s.reviewed(reviewRemoved), ""
 	}
-	a := next.policy.Review(&c.record, c.client.Addr(), next.name, c.under.policy, c.held, time.Now())
+	a := next.policy.Review(c.known(), c.client.Addr(), next.name, c.under.policy, c.held, time.Now())
 	s.logReview(c, next, a)
 	if d := a.Refused(); d != nil {
 		return s.reviewed(reviewRefused), d.Refusal.Reason
@@ -155,6 +155,7 @@ func (s *Server) adopt(c *connection, next *route, a *policy.Admission) {
 		Deflate: c.deflate, Until: a.End(), Buckets: next.buckets(s.shared.policies.Limits, a),
 		Inspectors: next.inspectors(a, c.record.Subprotocol()),
 	}
+	c.bind(grant)
 	dropped := a.Dropped()
 	c.held, c.under = a.Keep(), next
 	s.sessions.do(c, func(core *relay.Session, now time.Time) {
@@ -177,6 +178,9 @@ func continueInspection(old, next *relay.Grant) {
 		if ok && had {
 			before.session.Claims, before.session.Route = x.session.Claims, x.session.Route
 			x.session = before.session
+			if x.renew != nil && before.renew != nil {
+				x.renew.underWay, x.renew.failures = before.renew.underWay, before.renew.failures
+			}
 		}
 	}
 }

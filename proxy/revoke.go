@@ -120,7 +120,7 @@ func (s *sessions) revoked(names map[revocation.Name]bool) (list []*connection) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
-		if c.record.Names().Any(names) {
+		if c.known().Names().Any(names) {
 			list = append(list, c)
 		}
 	}

@@ -50,6 +50,7 @@ type Server struct {
 	upstreams   *upstream.Registry
 	redis       *ratelimit.Redis // nil where limits are this gateway's own
 	revoker     *revoker
+	renewals    renewals
 	waitlist    waitlist
 	tidier      tidier
 	driver      driver
@@ -89,6 +90,7 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 		return nil, err
 	}
 	s.revoker = newRevoker(s, cfg)
+	s.renewals.busy = make(chan struct{}, maxRenewals)
 	s.driver.register(s.metrics.registry)
 	c, err := s.prepare(cfg, nil)
 	if err == nil {
@@ -214,6 +216,7 @@ func (s *Server) Close() {
 		l.wait(expired)
 	}
 	s.sessions.wait(context.Background())
+	s.renewals.wg.Wait()
 	s.tidier.stop()
 	s.unlistened.Wait()
 	s.driver.close()

@@ -83,15 +83,16 @@ func (s *Server) grant(rt *route, a *policy.Admission, up *upgraded) *relay.Gran
 // A connection is what is kept of an accepted handshake while its session
 // lives: a request would hold far more.
 type connection struct {
-	server *Server
-	route  atomic.Pointer[route] // under whose rules its messages are
-	lease  *upstream.Lease
-	client netip.AddrPort
-	record policy.Record
-	shown  *shown        // nil where that is what record has
-	start  time.Duration // from the server's
-	free   func()        // gives its place at the listener back
-	told   [2]uint64     // rules that the log was told of, by side; used by whoever drives the session
+	server  *Server
+	route   atomic.Pointer[route] // under whose rules its messages are
+	lease   *upstream.Lease
+	client  netip.AddrPort
+	record  policy.Record
+	renewed atomic.Pointer[policy.Record] // in its place, with a token that came later; nil for none
+	shown   *shown                        // nil where that is what record has
+	start   time.Duration                 // from the server's
+	free    func()                        // gives its place at the listener back
+	told    [2]uint64                     // rules that the log was told of, by side; used by whoever drives the session
 
 	mu    sync.Mutex    // held while it is reviewed
 	under *route        // that has admitted it
@@ -133,6 +134,7 @@ func (c *connection) relay(v *visit, up *upgraded, client net.Conn, grant *relay
 
 // begin makes the session.
 func (c *connection) begin(grant *relay.Grant) *relay.Session {
+	c.bind(grant)
 	c.server.tidier.stir()
 	c.route.Load().meters.live.Inc()
 	c.server.log.Info("admitted", append(c.attrs(), "outcome", policy.OutcomeAdmitted)...)

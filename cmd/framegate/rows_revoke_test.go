@@ -127,3 +127,31 @@ redis: {url: "redis://%s", timeout: 1s}
 		}
 	}
 }
+
+// TestRowsJWTRenewal (J-29): a session lives beyond the end of its first token where the client has brought another one, and ends with that.
+func TestRowsJWTRenewal(t *testing.T) {
+	t.Parallel()
+	m := newMinter(t, "one")
+	g := startRows(t, rowSetup{policy: jwtPolicy("jwks_file: "+writeKeys(t, keySet(t, m))+", leeway: 0s", ", renew: {type: renew, reply: renewed}")})
+	c := wstest.Dial(t, g.Addr)
+	now := time.Unix(time.Now().Unix(), 0)
+	first, second := now.Add(3*time.Second), now.Add(5*time.Second)
+	c.Upgrade(wstest.HS0("/ws/renewal").Add("Authorization: Bearer " + m.with("exp", first.Unix())))
+	u := g.up.Wait("/ws/renewal")
+	c.Send(wstest.ClientFrame(0x81, fmt.Appendf(nil, `{"type":"renew","token":%q}`, m.with("exp", second.Unix()))))
+	c.ExpectFrame(0x81, fmt.Appendf(nil, `{"exp":%d,"type":"renewed"}`, second.Unix()))
+	c.Send(wstest.ClientFrame(0x81, []byte("after")))
+	c.ExpectFrame(0x81, []byte("after"))
+	if _, reason := c.ExpectClose(1008); reason != "token expired" {
+		t.Errorf("closed for %q, want token expired", reason)
+	}
+	if late := time.Since(second); late < 0 || late > 2*time.Second {
+		t.Errorf("closed %v after the end of the second token", late)
+	}
+	if code, _ := u.WaitClose(wstest.Patience); code != 1001 {
+		t.Errorf("the upstream got %d, want 1001", code)
+	}
+	if frames, _ := u.Frames(); string(frames[0].Payload) != "after" {
+		t.Errorf("the upstream got %v first, want what is its own", frames[0])
+	}
+}

@@ -45,8 +45,8 @@ type Verdict struct {
 	Action Action // any but ActDelay, which is for rates
 	Rule   uint16 // that refuses the message
 	Cause  Cause  // of ActClose: Policy (which is None, too), InvalidData, WrongType or TooBig
-	Reason string // of ActClose: constant text; "" is that of the cause
-	Reply  string // of ActReply
+	Reason string // of ActClose: constant text; "" is that of the cause. Of ActTake: ends the session
+	Reply  string // of ActReply, and of ActTake where it is not ""
 	// Operations says how often a message that passes holds each of the
 	// operations to which rates are bound: Operations[0] that of Rate.Operation 1.
 	Operations []int

@@ -173,6 +173,13 @@ func (w *walker) obey(verdict *Verdict) (fate, *frame.Violation) {
 	if verdict.Action == ActPass {
 		return pass, nil
 	}
+	if verdict.Action == ActTake {
+		if verdict.Reason != "" {
+			return drop, verdict.violation()
+		}
+		w.drop(verdict.Reply)
+		return drop, nil
+	}
 	s.report(w.from, Hit{Action: verdict.Action, Rule: verdict.Rule})
 	switch verdict.Action {
 	case ActDrop:

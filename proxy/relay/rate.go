@@ -27,6 +27,7 @@ const (
 	ActDrop         // the message vanishes whole
 	ActDelay        // its sender is not read until there is room
 	ActReply        // it vanishes, and its sender is sent a text message
+	ActTake         // it was for the gateway, which may Say something: no rule has refused it; of inspectors alone
 )
 
 // String returns the action as the configuration spells it.

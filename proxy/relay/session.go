@@ -275,6 +275,17 @@ func (s *Session) Refuse(reason string, now time.Time) {
 	s.settle()
 }
 
+// Say sends a side a text message of the gateway, between two others. Where
+// several wait, the latest is sent.
+func (s *Session) Say(to Side, text string, now time.Time) {
+	s.advance(now)
+	if s.cause == None {
+		s.ruling(to).owed = text
+		s.answer(to)
+	}
+	s.settle()
+}
+
 // Grant returns what the session is granted now.
 func (s *Session) Grant() *Grant { return s.grant }
 
