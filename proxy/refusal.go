@@ -66,6 +66,14 @@ func (r *refused) after(wait time.Duration) *refused {
 	return r.with("Retry-After", strconv.Itoa(ratelimit.RetryAfter(wait, rand.Float64())))
 }
 
+// endWithAnswer says that the connection ends with the answer to a request. Later
+// versions of HTTP end a stream with it, and others go on.
+func endWithAnswer(h http.Header, req *http.Request) {
+	if req.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
+}
+
 // write answers with constant text and ends the connection on HTTP/1.1, so that
 // nothing the client sent after the refused request is taken for a request.
 func (r *refused) write(w http.ResponseWriter, req *http.Request) {
@@ -79,9 +87,7 @@ func (r *refused) write(w http.ResponseWriter, req *http.Request) {
 		h.Set(f[0], f[1])
 	}
 	body := r.Problem()
-	if req.ProtoMajor == 1 { // later versions end a stream with its answer, and others go on
-		h.Set("Connection", "close")
-	}
+	endWithAnswer(h, req)
 	h.Set("Content-Type", handshake.ProblemType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")

@@ -264,7 +264,7 @@ func (up *upgraded) relayRefusal(w http.ResponseWriter, r *http.Request) {
 		h[hstsField] = own
 	}
 	h.Del("Content-Length")
-	h.Set("Connection", "close")
+	endWithAnswer(h, r)
 	up.conn.SetDeadline(time.Now().Add(replyTimeout))
 	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(up.head), up.conn)), nil)
 	if err != nil {
