@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test tools-for-tests fuzz soak scan bench reload-bench lint image clean
+.PHONY: run build test tools-for-tests fuzz soak scan churn idle bench reload-bench lint image clean
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -54,6 +54,10 @@ scan:
 # An hour's connections in minutes: nothing may grow.
 churn:
 	FRAMEGATE_CHURN=$(CHURNTIME) $(GO) test -count=1 -timeout 70m -v -run '^TestChurn$$' ./cmd/framegate
+
+# What an idle WebSocket costs over HTTP/2 and HTTP/3.
+idle:
+	FRAMEGATE_IDLE=1 $(GO) test -count=1 -v -run '^TestIdleOfVersions$$' ./cmd/framegate
 
 # Side by side with nginx and HAProxy.
 bench: build
