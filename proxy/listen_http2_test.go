@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -349,4 +350,147 @@ func TestHTTP2ClientThatDoesNotRead(t *testing.T) {
 	}
 	neighbour.Send(wstest.ClientFrame(0x81, []byte("hello")))
 	neighbour.ExpectFrame(0x81, []byte("hello"))
+}
+
+// until reads until the connection ends, or a stream has its answer.
+func (r *rawH2) until(answered func(http2.Frame) bool) (ended error) {
+	for {
+		f, err := r.ReadFrame()
+		if err != nil || answered(f) {
+			return err
+		}
+	}
+}
+
+// Header fields that grow without end, in frames or by compression, cost no more than a head may have, and nobody else anything.
+func TestHeaderBombsOfHTTP2(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startH2(t, up, "")
+	victim := g.open(t, wstest.HS0("/victim"))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+
+	t.Log("a flood of CONTINUATION (CVE-2024-24549 and its kind)")
+	r := g.raw(t)
+	r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.handshake("/flood")})
+	sent := make(chan int)
+	go func() {
+		n := 0
+		chunk := r.fields("x-padding", strings.Repeat("a", 1000))
+		for ; n < 100_000 && r.WriteContinuation(1, false, chunk) == nil; n++ {
+		}
+		sent <- n
+	}()
+	if err := r.until(func(http2.Frame) bool { return false }); err == nil {
+		t.Error("the flood of CONTINUATION goes on")
+	}
+	if n := <-sent; n == 100_000 {
+		t.Errorf("%d frames were taken", n)
+	}
+
+	t.Log("a HPACK bomb: one entry of the dynamic table, named thousands of times")
+	r = g.raw(t)
+	block := append([]byte(nil), r.handshake("/bomb", "x-bomb", strings.Repeat("a", 3000))...)
+	for range 10_000 {
+		block = append(block, 0x80|62) // the latest entry
+	}
+	r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true})
+	answer := ""
+	err := r.until(func(f http2.Frame) bool {
+		if h, ok := f.(*http2.HeadersFrame); ok {
+			fields, _ := hpack.NewDecoder(4096, nil).DecodeFull(h.HeaderBlockFragment())
+			answer = fields[0].Value
+		}
+		return answer != ""
+	})
+	if err == nil && answer != "431" {
+		t.Errorf("the bomb was answered with %s, want 431 or the connection's end", answer)
+	}
+
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+	if up.Dials() != 1 {
+		t.Errorf("the upstream was dialled %d times", up.Dials())
+	}
+	victim.Send(wstest.ClientFrame(0x81, []byte("still here")))
+	victim.ExpectFrame(0x81, []byte("still here"))
+}
+
+// What may not be said of a stream is an error of it (rows P-03 and P-07).
+func TestMalformedStreamsOfHTTP2(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startH2(t, up, "")
+	for name, block := range map[string]func(r *rawH2) []byte{
+		":protocol on GET": func(r *rawH2) []byte {
+			return r.fields(":method", "GET", ":protocol", "websocket", ":scheme", "https", ":authority", "app.example.com", ":path", "/ws")
+		},
+		"an upper-case name": func(r *rawH2) []byte { return r.handshake("/ws", "X-Upper", "a") },
+		"userinfo": func(r *rawH2) []byte {
+			return r.fields(":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", "a@app.example.com", ":path", "/ws", "sec-websocket-version", "13")
+		},
+		"Connection":        func(r *rawH2) []byte { return r.handshake("/ws", "connection", "upgrade") },
+		"Transfer-Encoding": func(r *rawH2) []byte { return r.handshake("/ws", "transfer-encoding", "chunked") },
+		"TE":                func(r *rawH2) []byte { return r.handshake("/ws", "te", "gzip") },
+	} {
+		r := g.raw(t)
+		r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(r), EndHeaders: true})
+		got := ""
+		err := r.until(func(f http2.Frame) bool {
+			switch f := f.(type) {
+			case *http2.RSTStreamFrame:
+				got = f.ErrCode.String()
+			case *http2.GoAwayFrame:
+				got = f.ErrCode.String()
+			case *http2.HeadersFrame:
+				fields, _ := hpack.NewDecoder(4096, nil).DecodeFull(f.HeaderBlockFragment())
+				got = fields[0].Value
+			}
+			return got != ""
+		})
+		if err == nil && got != "PROTOCOL_ERROR" && got != "400" {
+			t.Errorf("%s: %s, want a PROTOCOL_ERROR or 400", name, got)
+		}
+		r.conn.Close()
+	}
+	if up.Dials() > 0 {
+		t.Errorf("the upstream was dialled %d times", up.Dials())
+	}
+}
+
+// Streams whose windows the client never opens have their upstreams wait, at a bounded price.
+func TestStalledWindowsOfHTTP2(t *testing.T) {
+	t.Parallel()
+	const streams = 50
+	up := wstest.NewRecorder(t, wstest.Echo)
+	up.Handle("/flood", wstest.Then(wstest.Accept(), wstest.Flood(wstest.ServerFrame(0x82, make([]byte, 60_000)), 8<<20)))
+	g := startH2(t, up, "")
+	victim := g.open(t, wstest.HS0("/victim"))
+	r := g.raw(t)
+	r.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for i := range streams {
+		r.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: r.handshake("/flood"), EndHeaders: true})
+	}
+	answered := 0
+	r.until(func(f http2.Frame) bool {
+		if _, ok := f.(*http2.HeadersFrame); ok {
+			answered++
+		}
+		return answered == streams
+	})
+	victim.Send(wstest.ClientFrame(0x81, []byte("still here")))
+	victim.ExpectFrame(0x81, []byte("still here"))
+	// Each has at most its queue of 256 KiB and what is on its way, far from the 400 MiB that the servers would send.
+	var now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&now)
+	if now.HeapAlloc > 100<<20 {
+		t.Errorf("the heap has %d bytes", now.HeapAlloc)
+	}
+	waitFor(t, "the end of the stalled sessions", func() bool { return len(g.log.lines(t, "connection")) == streams })
 }

@@ -193,3 +193,24 @@ func TestSlowFieldsOfHTTP3(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+// There is no early data to be replayed: a client that has been here before makes a whole handshake again (row T-10).
+func TestNoEarlyDataOverQUIC(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startH3(t, up, "")
+	conf := g.trust.Clone()
+	conf.NextProtos, conf.ClientSessionCache = []string{"h3"}, tls.NewLRUClientSessionCache(4)
+	for i := range 3 {
+		conn, err := quic.DialAddrEarly(t.Context(), g.addr, conf, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-conn.HandshakeComplete()
+		time.Sleep(50 * time.Millisecond) // a ticket would have come
+		if state := conn.ConnectionState(); state.Used0RTT || state.TLS.DidResume {
+			t.Errorf("connection %d: early data %t, resumed %t", i, state.Used0RTT, state.TLS.DidResume)
+		}
+		conn.CloseWithError(0, "")
+	}
+}
