@@ -43,6 +43,7 @@
 //	reactor's loop.run    one per processor (Linux)  reactor.Group.Close
 //	reactor.Group.tellLoop  one (Linux)              reactor.Group.Close
 //	stream.Driver.follow  while a session is ended   stream.Driver.Run
+//	overload.lookLoop     one                        overload.close
 //	sessions.drainLoop    one per drain of some      partial.close
 //	LogSink.writeLoop     one                        LogSink.Close, for a second at most
 //	tidy                  when handshakes stop       ends by itself; tidier.stop starts no more

@@ -123,21 +123,32 @@ func (l *listener) acceptLoop() {
 				return
 			}
 			l.server.log.Warn("cannot accept", "address", l.ln.Addr().String(), "error", err.Error(), "wait", backOff.String())
-			select {
-			case <-time.After(backOff):
-			case <-l.open.Done():
+			if !l.rest(backOff) {
 				return
 			}
 			backOff = min(2*backOff, maxBackOff)
 			continue
 		}
 		backOff = minBackOff
+		if l.server.overload.worst() == closing {
+			l.rest(slowAccept)
+		}
 		free, ok := l.place()
 		if !ok {
 			l.overflow(c)
 			continue
 		}
 		l.accepting.Go(func() { l.admit(l.server.driver.wrap(c), free) })
+	}
+}
+
+// rest accepts nothing for a time. It reports false where the listener closes.
+func (l *listener) rest(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-l.open.Done():
+		return false
 	}
 }
 

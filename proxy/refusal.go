@@ -19,6 +19,7 @@ const (
 	resultPolicy     = "policy"
 	resultLimit      = "limit"
 	resultDraining   = "draining"
+	resultOverload   = "overload"
 	resultNotHTTP    = "http_denied"
 	resultNoUpstream = "upstream_unreachable"
 	resultDown       = "upstream_down"
@@ -31,7 +32,7 @@ const (
 )
 
 func results() []string {
-	return []string{resultAccepted, resultMalformed, resultNoRoute, resultMisdirect, resultPolicy, resultLimit, resultDraining,
+	return []string{resultAccepted, resultMalformed, resultNoRoute, resultMisdirect, resultPolicy, resultLimit, resultDraining, resultOverload,
 		resultNotHTTP, resultNoUpstream, resultDown, resultFull, resultBadReply, resultRefused, resultClientGone, resultRedirected, resultChallenge}
 }
 

@@ -53,6 +53,7 @@ type Server struct {
 	renewals    renewals
 	waitlist    waitlist
 	tidier      tidier
+	overload    overload
 	driver      driver
 	keyed       atomic.Bool // all of them have been there once
 	settled     atomic.Bool // what servers there are, and how they are, has been asked once
@@ -69,6 +70,7 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 	s.shared = cfg.shared()
 	s.upstreams = upstream.NewRegistry(time.Now(), log)
 	s.keys = jwks.New(log, s.metrics.registry)
+	s.overload.init(log, s.metrics.registry, memory(), descriptors())
 	if cfg.Redis != nil {
 		if s.redis, err = ratelimit.NewRedis(*cfg.Redis, maxLimitKeys, log); err != nil {
 			return nil, err
@@ -134,6 +136,7 @@ func (s *Server) bindAdmin(address string) (err error) {
 
 // Start accepts connections.
 func (s *Server) Start() {
+	s.overload.startLooking(&s.sessions)
 	if s.admin != nil {
 		s.admin.start()
 		s.log.Info("listening", "address", s.admin.ln.Addr().String(), "for", "admin")
@@ -211,6 +214,7 @@ func (s *Server) Close() {
 	s.reviews.close()
 	s.revoker.close()
 	s.partial.close()
+	s.overload.close()
 	s.sessions.abort()
 	for _, l := range s.listeners() {
 		l.wait(expired)

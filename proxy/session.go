@@ -102,6 +102,9 @@ type connection struct {
 	major   uint8 // of the HTTP version
 	deflate bool  // messages may be compressed
 	context bool  // and refer to those before, so that nobody can begin to read them now
+
+	sacrificed bool          // closed because of an overload; of the lock of sessions
+	active     atomic.Uint32 // overload.epoch when a frame was last relayed
 }
 
 // shown is how the log names what a client asked for: as it was sent.
@@ -119,6 +122,7 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 		c.shown = &shown{strings.Clone(host), strings.Clone(path)}
 	}
 	c.route.Store(rt)
+	c.stir()
 	return c
 }
 
@@ -154,7 +158,11 @@ func (c *connection) drive(v *visit, core *relay.Session, client, upstream strea
 // Relayed implements reactor.Hooks.
 func (c *connection) Relayed(from relay.Side, more relay.Stats) {
 	c.route.Load().meters.relayed(from, more)
+	c.stir()
 }
+
+// stir notes that the connection is not idle.
+func (c *connection) stir() { c.active.Store(c.server.overload.epoch.Load()) }
 
 // Ruled implements reactor.Hooks.
 func (c *connection) Ruled(from relay.Side, hit relay.Hit) {

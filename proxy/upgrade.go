@@ -74,6 +74,9 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *po
 	if s.draining.Load() {
 		return nil, nil, nil, goingAway()
 	}
+	if s.overload.refuses(time.Now()) {
+		return nil, nil, nil, refuse(http.StatusServiceUnavailable, resultOverload, "overloaded").after(retryAfter)
+	}
 	if c := headConnOf(r); c != nil && c.early > maxEarly {
 		return nil, nil, nil, tooEarly()
 	}

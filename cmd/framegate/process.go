@@ -95,6 +95,9 @@ func (p *process) start() (err error) {
 		return err
 	}
 	defer sockets.Close()
+	if limit := limitMemory(); limit > 0 {
+		p.log.Info("memory limit", "bytes", limit, "from", "control group")
+	}
 	if p.gateway, err = proxy.New(p.cfg, p.log, version(), sockets); err != nil {
 		return err
 	}
