@@ -20,7 +20,8 @@ import (
 )
 
 // What the gateway's heap may have grown by between two rests, in bytes, whatever came and went between them.
-const churnGrowth = 512 << 10
+// It is much for the short run, in which the collector's rhythm shows, and little for a minute: 50 bytes a connection.
+const churnGrowth = 2 << 20
 
 // churnTime is how long connections come and go: FRAMEGATE_CHURN, by default 3 s. `make churn` takes a minute, in which as many come as in an
 // hour of ten a second.

@@ -157,7 +157,7 @@ func TestFaultyInspector(t *testing.T) {
 
 // TestUnlawfulVerdict is an action that no verdict has: it refuses.
 func TestUnlawfulVerdict(t *testing.T) {
-	for _, action := range []relay.Action{relay.ActDelay, relay.ActReply + 1} {
+	for _, action := range []relay.Action{relay.ActDelay, relay.ActTake + 1} {
 		s := relay.New(limits(), inspected(relay.Client, func(relay.Message) relay.Verdict { return relay.Verdict{Action: action} }), epoch)
 		s.Feed(relay.Client, fragment(frame.OpText, []byte("hello"), &[4]byte{}, true), epoch)
 		if r := s.Result(); r.Cause != relay.Policy || r.Told[relay.Client] != 1008 {
