@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -244,5 +246,51 @@ func TestParityOfMessages(t *testing.T) {
 		if len(got) != len(rows) {
 			t.Errorf("%s: %d lines of ended connections, want %d", version, len(got), len(rows))
 		}
+	}
+}
+
+// TestRowsPoison is row S-09 over the later versions: a CONNECT that is no handshake is refused, what comes behind it is nobody's request, and
+// whoever asks next on the same connection has an answer of its own. Row P-01, whose handshakes are lawful, is TestParityOfMessages.
+func TestRowsPoison(t *testing.T) {
+	t.Parallel()
+	g, up := startParity(t, newMinter(t, "a"))
+	up.Handle("/idle/poison", wstest.Page("poison"))
+	config := g.ClientTLS()
+	config.ServerName = "app.example.com"
+	for version, transport := range map[string]http.RoundTripper{
+		"HTTP/2": wstest.HTTP2(t, g.Addr, config.Clone()), "HTTP/3": wstest.HTTP3(t, g.Addr, config.Clone()),
+	} {
+		connect := &http.Request{
+			Method: http.MethodConnect, URL: &url.URL{Scheme: "https", Host: "app.example.com"}, Host: "app.example.com", Header: http.Header{}, ContentLength: -1,
+			Body: io.NopCloser(strings.NewReader("GET /idle/poison HTTP/1.1\r\nHost: app.example.com\r\n\r\n")),
+		}
+		resp, err := transport.RoundTrip(connect)
+		if err != nil {
+			t.Fatalf("%s: %v", version, err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s: status %d, want 405", version, resp.StatusCode)
+		}
+		for i := range 50 {
+			path := fmt.Sprintf("/idle/victim/%s/%d", version[len(version)-1:], i)
+			up.Handle(path, wstest.Page(path))
+			r, err := http.NewRequest(http.MethodGet, "https://app.example.com"+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatalf("%s: %v", version, err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(body) != path || err != nil {
+				t.Errorf("%s: %s has the body %q, %v", version, path, body, err)
+			}
+		}
+	}
+	if n := len(up.Conns("/idle/poison")); n > 0 {
+		t.Errorf("the upstream was asked for the poison %d times", n)
 	}
 }
