@@ -87,18 +87,6 @@ admin: {address: "off"}
 	}
 }
 
-// settled returns the number of goroutines once it has stood still.
-func settled() int {
-	n, since := runtime.NumGoroutine(), time.Now()
-	for time.Since(since) < 50*time.Millisecond {
-		if now := runtime.NumGoroutine(); now != n {
-			n, since = now, time.Now()
-		}
-		runtime.Gosched()
-	}
-	return n
-}
-
 // An endpoint makes sessions, both ends of which are descriptors alone.
 type endpoint struct {
 	ln  *net.TCPListener

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -149,4 +150,16 @@ func trusting(t *testing.T, storage, name string) *tls.Config {
 		t.Fatal("the root is no certificate")
 	}
 	return &tls.Config{RootCAs: roots, ServerName: name}
+}
+
+// settled returns the number of goroutines once it has stood still.
+func settled() int {
+	n, since := runtime.NumGoroutine(), time.Now()
+	for time.Since(since) < 50*time.Millisecond {
+		if now := runtime.NumGoroutine(); now != n {
+			n, since = now, time.Now()
+		}
+		runtime.Gosched()
+	}
+	return n
 }

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 http2.Transport is wanted: that of net/http takes no :protocol field
+
 package wstest
 
 import (
