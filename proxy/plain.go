@@ -94,7 +94,7 @@ func (p *plainProxy) RoundTrip(out *http.Request) (*http.Response, error) {
 	defer cancel()
 	pick := p.pool.Pick(factsOf(out, state.admitted, out.Header, out.URL.RawQuery))
 	p.pool.RemoveCookie(out.Header)
-	lease, conn, no := state.server.connect(ctx, out.Context(), pick, func(c net.Conn) net.Conn { return c })
+	lease, conn, no := state.server.connect(ctx, out, pick, func(c net.Conn) net.Conn { return c })
 	if no != nil {
 		if out.Body != nil {
 			out.Body.Close()

@@ -18,26 +18,30 @@ import (
 // factsOf is what the choice of a server goes by: the client, and the fields and
 // the query of the request as the server will get them.
 func factsOf(r *http.Request, a *policy.Admission, header http.Header, query string) *upstream.Facts {
-	client := hopOf(r).client
-	f := &upstream.Facts{Now: time.Now(), Address: client.Addr(), Header: header, Query: query}
-	p := peerOf(r)
-	f.Hop = upstream.Hop{Client: client, Local: p.local}
-	if client == p.client { // and not somebody behind it
-		f.Hop.TLVs = p.tlvs
-	}
+	f := &upstream.Facts{Now: time.Now(), Address: hopOf(r).client.Addr(), Header: header, Query: query}
 	if a.Claims != nil {
 		f.Claim = a.Claims.Get
 	}
 	return f
 }
 
-// connect opens a connection to the first server of a pick that can be reached.
-// The lease is to be released at the connection's end. ctx bounds all tries,
-// client is the request's own.
-func (s *Server) connect(ctx, client context.Context, pick *upstream.Pick, wrap func(net.Conn) net.Conn) (*upstream.Lease, net.Conn, *refused) {
+// introduction is what servers are told of the client of r by the PROXY protocol.
+func introduction(r *http.Request) upstream.Hop {
+	p := peerOf(r)
+	h := upstream.Hop{Client: hopOf(r).client, Local: p.local}
+	if h.Client == p.client { // and not somebody behind it
+		h.TLVs = p.tlvs
+	}
+	return h
+}
+
+// connect opens a connection for r to the first server of a pick that can be
+// reached. The lease is to be released at the connection's end. ctx bounds all
+// tries.
+func (s *Server) connect(ctx context.Context, r *http.Request, pick *upstream.Pick, wrap func(net.Conn) net.Conn) (*upstream.Lease, net.Conn, *refused) {
 	failure := errors.New("no further server")
 	for lease := pick.Next(); lease != nil; lease = pick.Next() {
-		conn, err := lease.Dial(ctx, wrap)
+		conn, err := lease.Dial(ctx, introduction(r), wrap)
 		if err == nil {
 			return lease, conn, nil
 		}
@@ -48,7 +52,7 @@ func (s *Server) connect(ctx, client context.Context, pick *upstream.Pick, wrap 
 			break
 		}
 	}
-	if client.Err() != nil {
+	if r.Context().Err() != nil {
 		return nil, nil, clientGone()
 	}
 	return nil, nil, unreachable(pick, failure)

@@ -131,7 +131,7 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	case next == c.under:
 		return reviewUntouched, ""
 	}
-	if st.router.find(c.record.Host(), c.record.Path()) != next || !next.pool.Lists(c.lease.Server()) || c.context && next.compression == handshake.Inspect || !c.under.auth.same(next.auth) {
+	if st.router.find(c.record.Host(), c.record.Path()) != next || !next.pool.Lists(c.lease.Server()) || c.compression == chained && next.compression == handshake.Inspect || !c.under.auth.same(next.auth) {
 		return s.reviewed(reviewRemoved), ""
 	}
 	a := next.policy.Review(c.known(), c.client.Addr(), next.name, c.under.policy, c.held, time.Now())
@@ -152,7 +152,7 @@ func (st *site) listensOn(address string) bool {
 // adopt brings a connection under another route. Its lock is held.
 func (s *Server) adopt(c *connection, next *route, a *policy.Admission) {
 	grant := &relay.Grant{
-		Deflate: c.deflate, Until: a.End(), Buckets: next.buckets(s.shared.policies.Limits, a),
+		Deflate: c.compression != uncompressed, Until: a.End(), Buckets: next.buckets(s.shared.policies.Limits, a),
 		Inspectors: next.inspectors(a, c.record.Subprotocol()),
 	}
 	c.bind(grant)

@@ -99,13 +99,21 @@ type connection struct {
 	held  []policy.Held // what its policies count; to be given back
 	over  bool          // it has been given back
 
-	major   uint8 // of the HTTP version
-	deflate bool  // messages may be compressed
-	context bool  // and refer to those before, so that nobody can begin to read them now
+	major       uint8 // of the HTTP version
+	compression compression
 
 	sacrificed bool          // closed because of an overload; of the lock of sessions
 	active     atomic.Uint32 // overload.epoch when a frame was last relayed
 }
+
+// compression is that of a session's messages.
+type compression uint8
+
+const (
+	uncompressed compression = iota
+	compressed               // each by itself
+	chained                  // perhaps with reference to those before, so that nobody can begin to read them now
+)
 
 // shown is how the log names what a client asked for: as it was sent.
 type shown struct{ host, path string }
@@ -116,8 +124,11 @@ func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, u
 		server: s, under: rt, lease: up.lease, client: hopOf(r).client, major: uint8(r.ProtoMajor), start: time.Since(s.start), free: free,
 		held: a.Keep(), record: a.Record(up.agreement.Subprotocol),
 	}
-	c.deflate = up.agreement.Deflate
-	c.context = c.deflate && rt.compression == handshake.Pass
+	if up.agreement.Deflate {
+		if c.compression = compressed; rt.compression == handshake.Pass {
+			c.compression = chained
+		}
+	}
 	if host, path := clean(r.Host), clean(r.URL.Path); host != c.record.Host() || path != c.record.Path() {
 		c.shown = &shown{strings.Clone(host), strings.Clone(path)}
 	}

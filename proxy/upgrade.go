@@ -176,7 +176,7 @@ func (s *Server) dial(r *http.Request, rt *route, offer *handshake.Offer, a *pol
 	rt.pool.RemoveCookie(offer.Header)
 	var bad *refused // of a server that was asked
 	for range maxAsked {
-		lease, conn, no := s.connect(ctx, r.Context(), pick, s.driver.wrap)
+		lease, conn, no := s.connect(ctx, r, pick, s.driver.wrap)
 		if no != nil && (bad == nil || no.result == resultClientGone) {
 			return nil, no
 		}

@@ -168,7 +168,6 @@ func (l *loop) receive(x *leg) {
 		}
 		if n > 0 {
 			core.Feed(x.side, p[:n], l.now)
-			l.note(s)
 		}
 		if more {
 			l.again(x)
@@ -248,7 +247,6 @@ func (l *loop) adopt(s *session, h *handOver) {
 		if p := h.early[from]; len(p) > 0 {
 			s.change(func(core *relay.Session) {
 				core.Feed(from, p, l.now)
-				l.note(s)
 			})
 		}
 	}
@@ -282,7 +280,6 @@ func (l *loop) fire(t *timer) {
 		// due, which is then due at once.
 		for range maxFires {
 			core.Tick(l.now)
-			l.note(s)
 			if s.drain(); s.due() > l.now.Sub(l.start) {
 				break
 			}
@@ -290,12 +287,14 @@ func (l *loop) fire(t *timer) {
 	})
 }
 
-// note has the owner of a session told, some time soon, of what it relayed.
+// note has the owner of a session told, some time soon, of what it relays from
+// now on.
 func (l *loop) note(s *session) {
-	if s.noted {
+	if s.told != nil {
 		return
 	}
-	s.noted = true
+	s.told = countsPool.Get().(*counts)
+	*s.told = s.counts()
 	l.noted = append(l.noted, s)
 	if l.tell.at == 0 {
 		l.wheel.set(&l.tell, l.wheel.after(l.now.Add(tellEvery).Sub(l.start)))
@@ -304,12 +303,21 @@ func (l *loop) note(s *session) {
 
 // report tells the owners of sessions what was relayed.
 func (l *loop) report() {
-	for i, s := range l.noted {
-		l.noted[i] = nil
-		s.noted = false
+	noted := l.noted
+	l.noted = noted[:0]
+	for _, s := range noted {
 		s.change(func(*relay.Session) { s.reportBoth() })
+		if !s.over && *s.told != s.counts() { // what was written meanwhile has let more be relayed
+			l.noted = append(l.noted, s)
+			continue
+		}
+		countsPool.Put(s.told)
+		s.told = nil
 	}
-	l.noted = l.noted[:0]
+	clear(noted[len(l.noted):])
+	if len(l.noted) > 0 {
+		l.wheel.set(&l.tell, l.wheel.after(l.now.Add(tellEvery).Sub(l.start)))
+	}
 }
 
 // arm sets the alarm to the next tick that matters, where it is not set to an

@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/framegate/framegate/proxy/relay"
@@ -10,18 +11,22 @@ import (
 // A session is what a loop owns of one connection between a client and an
 // upstream.
 type session struct {
-	core    *relay.Session
-	loop    *loop
-	hooks   Hooks
-	legs    [2]leg // by relay.Side
-	timer   timer
-	start   time.Duration  // of the core, since that of the loop
-	counted [2]relay.Stats // of which hooks was told
-	faults  uint8
-	fed     bool // in loop.fed: what the core asks for is still to be done
-	noted   bool // in loop.noted
-	over    bool // both descriptors are closed
+	core   *relay.Session
+	loop   *loop
+	hooks  Hooks
+	legs   [2]leg // by relay.Side
+	timer  timer
+	start  time.Duration // of the core, since that of the loop
+	told   *counts       // of which hooks was told; nil while that is all, and the session not in loop.noted
+	faults uint8
+	fed    bool // in loop.fed: what the core asks for is still to be done
+	over   bool // both descriptors are closed
 }
+
+// counts is what was relayed from each side.
+type counts [2]relay.Stats
+
+var countsPool = sync.Pool{New: func() any { return new(counts) }}
 
 // Hooks is what the owner of a session learns of it. Relayed, Ruled and
 // Panicked are called by the loop, which waits for them: they must not block.
@@ -44,6 +49,10 @@ func (s *session) post(f func(core *relay.Session, now time.Time)) {
 // ends this session and no other: it is told to end itself, and at the second
 // one it is given up.
 func (s *session) change(f func(core *relay.Session)) {
+	if s.over {
+		return
+	}
+	s.loop.note(s)
 	if s.fed {
 		s.goOn()
 	}
@@ -153,16 +162,21 @@ func (s *session) reportBoth() {
 // report passes on what was relayed since the last time.
 func (s *session) report(from relay.Side) {
 	now := s.core.Stats(from)
-	if now != s.counted[from] {
-		s.hooks.Relayed(from, now.Sub(s.counted[from]))
-		s.counted[from] = now
+	if now != s.told[from] {
+		s.hooks.Relayed(from, now.Sub(s.told[from]))
+		s.told[from] = now
 	}
+}
+
+// counts is what was relayed so far.
+func (s *session) counts() counts {
+	return counts{s.core.Stats(relay.Client), s.core.Stats(relay.Upstream)}
 }
 
 // ending is how the session ended. Of one that was given up nothing is asked.
 func (s *session) ending() ending {
 	if s.faults > 1 {
-		return ending{s.hooks, relay.Result{Cause: relay.Internal, By: relay.Gateway}, s.counted}
+		return ending{s.hooks, relay.Result{Cause: relay.Internal, By: relay.Gateway}, *s.told}
 	}
-	return ending{s.hooks, s.core.Result(), [2]relay.Stats{s.core.Stats(relay.Client), s.core.Stats(relay.Upstream)}}
+	return ending{s.hooks, s.core.Result(), s.counts()}
 }

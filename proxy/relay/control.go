@@ -21,11 +21,8 @@ func (s *Session) control(from Side, payload []byte) (fate, *frame.Violation) {
 		}
 		if s.limits.AnswerPings {
 			// Only the latest ping is answered where several wait (RFC 6455 §5.5.3).
-			h.pong = append(h.pong[:0], payload...)
-			if h.pong == nil {
-				h.pong = []byte{}
-			}
-			h.stats.Dropped++
+			h.controls.owe(payload)
+			h.stats.dropped++
 			s.busyAt = s.now
 			s.answer(from)
 			return drop, nil
@@ -36,7 +33,7 @@ func (s *Session) control(from Side, payload []byte) (fate, *frame.Violation) {
 	case frame.OpPong:
 		if h.pingAt > 0 && bytes.Equal(payload, h.ping[:]) {
 			h.pingAt = 0
-			h.stats.Dropped++
+			h.stats.dropped++
 			return drop, nil
 		}
 		if h.pings > 0 { // as many as the other side may send pings
@@ -46,7 +43,7 @@ func (s *Session) control(from Side, payload []byte) (fate, *frame.Violation) {
 		if !s.mayControl(h) {
 			return drop, errControlRate
 		}
-		h.stats.Dropped++ // unsolicited: nobody waits for it
+		h.stats.dropped++ // unsolicited: nobody waits for it
 		return drop, nil
 	}
 	s.count(from, 1, uint64(len(payload)))
@@ -55,11 +52,19 @@ func (s *Session) control(from Side, payload []byte) (fate, *frame.Violation) {
 
 // mayControl charges one control frame.
 func (s *Session) mayControl(h *half) bool {
-	if h.control == nil {
-		h.control = rate.NewLimiter(rate.Limit(s.limits.ControlRate), s.limits.ControlBurst)
+	if h.controls == nil {
+		h.controls = &controls{limit: rate.NewLimiter(rate.Limit(s.limits.ControlRate), s.limits.ControlBurst)}
 	}
-	return h.control.AllowN(s.start.Add(s.now), 1)
+	return h.controls.limit.AllowN(s.clock(), 1)
 }
+
+// owe notes a ping that is to be answered, in the place of one before.
+func (c *controls) owe(payload []byte) {
+	c.size, c.owed = uint8(copy(c.ping[:], payload)), true
+}
+
+// owesPong reports that a side is owed a pong.
+func (h *half) owesPong() bool { return h.controls != nil && h.controls.owed }
 
 // peerClose takes a side's Close. The first one is relayed as it came; an
 // answer to a Close that the gateway made ends there.
@@ -76,8 +81,8 @@ func (s *Session) peerClose(from Side, payload []byte) (fate, *frame.Violation) 
 	if s.cause == None {
 		s.cause, s.by, s.reason = PeerClosed, from, ""
 	}
-	h.stats.Frames++
-	h.stats.Bytes += uint64(len(payload))
+	h.stats.frames++
+	h.stats.bytes += uint64(len(payload))
 	return last, nil
 }
 
@@ -98,7 +103,7 @@ func (s *Session) midFrame(to Side) bool {
 // owes reports that a side is owed a pong or a reply.
 func (s *Session) owes(to Side) bool {
 	h := &s.half[to]
-	return h.pong != nil || h.rules != nil && h.rules.owed != ""
+	return h.owesPong() || h.rules != nil && h.rules.owed != ""
 }
 
 // answer sends a side the pong that it is owed, once it is not amid a frame,
@@ -109,11 +114,11 @@ func (s *Session) answer(to Side) {
 	if s.midFrame(to) {
 		return
 	}
-	if h.pong != nil {
+	if h.owesPong() {
 		if s.cause == None {
-			s.write(to, frame.Append(nil, frame.OpPong, h.pong, s.key(to)))
+			s.write(to, frame.Append(nil, frame.OpPong, h.controls.ping[:h.controls.size], s.key(to)))
 		}
-		h.pong = nil
+		h.controls.owed = false
 	}
 	if h.rules == nil || h.rules.owed == "" || s.half[to.Other()].amid() || h.pending > s.limits.HighWater {
 		return

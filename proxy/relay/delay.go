@@ -128,7 +128,7 @@ func (s *Session) walkOn(from Side) {
 // meanwhile: it could not be read.
 func (s *Session) delayed(h *half) {
 	since := h.rules.backlog.since
-	h.stats.Delayed += s.now - since
+	h.rules.delayed += s.now - since
 	h.unstick(since, s.now)
 }
 
@@ -163,7 +163,7 @@ func (s *Session) readOn(side Side) {
 	h := &s.half[side]
 	if h.paused && !h.closed && !h.behind() && s.half[side.Other()].pending <= s.limits.LowWater {
 		h.paused = false
-		s.ops = append(s.ops, Op{Kind: Resume, Side: side})
+		s.ask(Op{Kind: Resume, Side: side})
 	}
 }
 
@@ -171,7 +171,7 @@ func (s *Session) readOn(side Side) {
 func (s *Session) pause(side Side) {
 	if h := &s.half[side]; !h.paused && !h.closed {
 		h.paused = true
-		s.ops = append(s.ops, Op{Kind: Pause, Side: side})
+		s.ask(Op{Kind: Pause, Side: side})
 	}
 }
 

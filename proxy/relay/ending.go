@@ -128,8 +128,8 @@ func (s *Session) close(side Side, how OpKind) {
 		return
 	}
 	h.discard()
-	h.closed, h.paused, h.endAt, h.pong = true, false, 0, nil
-	s.ops = append(s.ops, Op{Kind: how, Side: side})
+	h.closed, h.paused, h.endAt, h.controls = true, false, 0, nil
+	s.ask(Op{Kind: how, Side: side})
 	s.lift(side)
 	s.unwritten(side.Other())
 	h.pending = 0
@@ -236,7 +236,7 @@ func (s *Session) finish(side Side) {
 		s.close(side, Close)
 	case h.sentClose && !h.shut && h.phase == discarding && (side == Client || !h.gotClose):
 		h.shut, h.endAt = true, s.patience(h)
-		s.ops = append(s.ops, Op{Kind: HalfClose, Side: side})
+		s.ask(Op{Kind: HalfClose, Side: side})
 	}
 }
 

@@ -109,8 +109,8 @@ func (w *walker) release() {
 	}
 	s.spend(w.from, &r.parts)
 	r.forget()
-	s.count(w.from, h.fragments, h.size)
-	h.stats.Messages++
+	s.count(w.from, int(h.fragments), h.size)
+	h.stats.messages++
 	w.ended(pass)
 }
 
@@ -125,7 +125,7 @@ func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 	if v != nil {
 		return drop, v
 	}
-	h.stats.Inspected += uint64(plain.n)
+	h.rules.inspected += uint64(plain.n)
 	var due tally
 	if r.inflating {
 		due.bytes, due.whole = int64(plain.n), int64(plain.n)
@@ -261,7 +261,7 @@ func (w *walker) drop(reply string) {
 	s, r := w.s, w.h.rules
 	r.forget()
 	s.busyAt = s.now
-	w.h.stats.DroppedMessages++
+	w.h.rules.dropped++
 	if reply != "" {
 		r.owed = reply
 		s.answer(w.from)

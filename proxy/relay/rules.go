@@ -56,6 +56,11 @@ type ruling struct {
 
 	owed    string // text message that the side is sent between two others
 	backlog backlog
+
+	// Parts of Stats.
+	dropped   uint64
+	delayed   time.Duration
+	inspected uint64
 }
 
 // ruled reports that frames of a side must be shown to rules.

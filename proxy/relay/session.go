@@ -2,6 +2,7 @@ package relay
 
 import (
 	"math"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -89,10 +90,25 @@ const (
 	discarding       // bytes are thrown away until it ends
 )
 
-// A half is one side of a session: as a sender, and as a receiver.
+// A half is one side of a session: as a sender, and as a receiver. The fields
+// are in an order that leaves few gaps: an idle session is mostly these.
 type half struct {
 	// As a sender.
+	header    frame.Header // of the current frame
+	left      int64        // payload bytes of the current frame, streamed or skipped
+	hold      *buffer      // the current frame, gathered
+	spent     *buffer      // what was handed out of buffers, and perhaps is not written yet
+	rules     *ruling      // nil until rules have looked at a frame
+	controls  *controls    // nil until it has sent a control frame that is limited
+	size      uint64       // payload of the current message so far
+	frameAt   time.Duration
+	messageAt time.Duration
+	stuckAt   time.Duration // since when the receiver has not taken what it was sent
+	heardAt   time.Duration
+	stats     counts
+
 	parser     frame.Parser
+	cut        [frame.MaxHeader]byte
 	sequence   frame.Sequence
 	text       frame.UTF8
 	phase      phase
@@ -102,38 +118,35 @@ type half struct {
 	paused     bool
 	eof        bool // it sends no more bytes
 	gotClose   bool
-	pings      uint8 // relayed to it and not answered
 	pinged     bool  // by the gateway, and not answered
+	pings      uint8 // relayed to it and not answered
 	message    frame.OpCode
 	closeCode  frame.StatusCode // that it sent
-	header     frame.Header     // of the current frame
-	left       int64            // payload bytes of the current frame, streamed or skipped
-	hold       *buffer          // the current frame, gathered
-	spent      *buffer          // what was handed out of buffers, and perhaps is not written yet
-	rules      *ruling          // nil until rules have looked at a frame
-	cut        [frame.MaxHeader]byte
-	fragments  int
-	size       uint64 // payload of the current message so far
-	frameAt    time.Duration
-	messageAt  time.Duration
-	stuckAt    time.Duration // since when the receiver has not taken what it was sent
-	heardAt    time.Duration
-	control    *rate.Limiter // made with the first control frame
-	stats      Stats
+	fragments  uint32
 
 	// As a receiver.
-	pending   int // bytes handed out and not written
-	wroteAt   time.Duration
-	pingAt    time.Duration
+	told      frame.StatusCode
 	ping      [4]byte // payload of the gateway's latest ping
-	pong      []byte  // payload that it is owed; the latest only (RFC 6455 §5.5.3)
 	sentClose bool
 	shut      bool // half-closed
 	broken    bool // nothing can be written to it any more
 	closed    bool
-	then      OpKind        // 0, or how the connection ends once all that was handed out is written
+	then      OpKind // 0, or how the connection ends once all that was handed out is written
+	pending   int    // bytes handed out and not written
+	wroteAt   time.Duration
+	pingAt    time.Duration
 	endAt     time.Duration // 0, or when its part of the close must be done
-	told      frame.StatusCode
+}
+
+// counts are the part of Stats that is counted without rules.
+type counts struct{ frames, messages, bytes, dropped uint64 }
+
+// controls is what is remembered of the control frames that a side has sent.
+type controls struct {
+	limit *rate.Limiter
+	owed  bool                   // a pong
+	size  uint8                  // of ping
+	ping  [frame.MaxControl]byte // that is not answered yet; the latest only (RFC 6455 §5.5.3)
 }
 
 // A Session relays one connection. It is not safe for concurrent use.
@@ -145,16 +158,23 @@ type Session struct {
 	start    time.Time
 	now      time.Duration // since start, as are all times of a session
 	busyAt   time.Duration // of the latest relayed frame
-	next     int32         // of ops
 	cause    Cause
 	by       Side
 	stopping Cause // a graceful end that waits for the messages under way
 	stopBy   time.Duration
 	reason   string
 	half     [2]half
-	ops      []Op
-	room     [2]Op
+	ops      *opQueue // nil where there are none
 }
+
+// An opQueue is what a session asks for. It is borrowed only as long as that is
+// something, so an idle session has none.
+type opQueue struct {
+	ops  []Op
+	next int
+}
+
+var opQueues = sync.Pool{New: func() any { return new(opQueue) }}
 
 // New returns the session of a connection whose handshake is done. limits and
 // grant must not change afterwards (but see Adopt); a nil grant grants nothing.
@@ -164,7 +184,6 @@ func New(limits *Limits, grant *Grant, now time.Time) *Session {
 	}
 	s := &Session{limits: limits, grant: grant, start: now, by: Gateway}
 	s.expect(now)
-	s.ops = s.room[:0]
 	return s
 }
 
@@ -321,16 +340,28 @@ func (s *Session) taken(to Side, n int) {
 // Next returns the next operation. Every call that changes the session is
 // followed by calling Next until it returns false.
 func (s *Session) Next() (Op, bool) {
-	if int(s.next) == len(s.ops) {
-		if s.next > 0 { // what they pointed to is let go
-			clear(s.room[:min(len(s.ops), len(s.room))])
-			s.ops, s.next = s.room[:0], 0
-		}
+	q := s.ops
+	if q == nil {
 		return Op{}, false
 	}
-	op := s.ops[s.next]
-	s.next++
+	if q.next == len(q.ops) {
+		clear(q.ops) // what they pointed to is let go
+		q.ops, q.next = q.ops[:0], 0
+		s.ops = nil
+		opQueues.Put(q)
+		return Op{}, false
+	}
+	op := q.ops[q.next]
+	q.next++
 	return op, true
+}
+
+// ask adds an operation.
+func (s *Session) ask(op Op) {
+	if s.ops == nil {
+		s.ops = opQueues.Get().(*opQueue)
+	}
+	s.ops.ops = append(s.ops.ops, op)
 }
 
 // Done reports that both connections are closed.
@@ -343,7 +374,14 @@ func (s *Session) Ended() bool { return s.cause != None }
 func (s *Session) Paused(side Side) bool { return s.half[side].paused }
 
 // Stats returns what was relayed from a side so far.
-func (s *Session) Stats(from Side) Stats { return s.half[from].stats }
+func (s *Session) Stats(from Side) Stats {
+	h := &s.half[from]
+	stats := Stats{Frames: h.stats.frames, Messages: h.stats.messages, Bytes: h.stats.bytes, Dropped: h.stats.dropped}
+	if r := h.rules; r != nil {
+		stats.DroppedMessages, stats.Delayed, stats.Inspected = r.dropped, r.delayed, r.inspected
+	}
+	return stats
+}
 
 // Result returns how the session ended.
 func (s *Session) Result() Result {
@@ -364,7 +402,7 @@ func (s *Session) write(to Side, p []byte) {
 		h.wroteAt, from.stuckAt = s.now, s.now
 	}
 	h.pending += len(p)
-	s.ops = append(s.ops, Op{Kind: Write, Side: to, Data: p})
+	s.ask(Op{Kind: Write, Side: to, Data: p})
 	if h.pending > s.limits.HighWater {
 		s.pause(to.Other())
 	}
@@ -373,15 +411,16 @@ func (s *Session) write(to Side, p []byte) {
 // report tells of a rule that refused something of a side, or would have.
 func (s *Session) report(from Side, hit Hit) {
 	hit.Times = 1
-	if n := len(s.ops) - 1; n >= int(s.next) {
+	if q := s.ops; q != nil && q.next < len(q.ops) {
+		last := &q.ops[len(q.ops)-1]
 		same := hit
-		same.Times = s.ops[n].Hit.Times
-		if o := &s.ops[n]; o.Kind == Report && o.Side == from && o.Hit == same && same.Times < math.MaxUint16 {
-			o.Hit.Times++
+		same.Times = last.Hit.Times
+		if last.Kind == Report && last.Side == from && last.Hit == same && same.Times < math.MaxUint16 {
+			last.Hit.Times++
 			return
 		}
 	}
-	s.ops = append(s.ops, Op{Kind: Report, Side: from, Hit: hit})
+	s.ask(Op{Kind: Report, Side: from, Hit: hit})
 }
 
 // key returns the masking key for a frame that the gateway makes, or nil

@@ -264,7 +264,7 @@ func (s *Session) accept(from Side, hdr frame.Header) *frame.Violation {
 		return errFrameSize
 	case h.size > shape.MaxMessage:
 		return errMessageSize
-	case h.fragments > shape.MaxFragments:
+	case int(h.fragments) > shape.MaxFragments:
 		return errFragments
 	}
 	return nil
@@ -319,7 +319,7 @@ func (s *Session) relayed(from Side) {
 	h := &s.half[from]
 	s.count(from, 1, uint64(h.header.Length))
 	if h.header.Fin {
-		h.stats.Messages++
+		h.stats.messages++
 	}
 }
 
@@ -327,6 +327,6 @@ func (s *Session) relayed(from Side) {
 func (s *Session) count(from Side, frames int, bytes uint64) {
 	s.busyAt = s.now
 	stats := &s.half[from].stats
-	stats.Frames += uint64(frames)
-	stats.Bytes += bytes
+	stats.frames += uint64(frames)
+	stats.bytes += bytes
 }

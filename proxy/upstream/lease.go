@@ -12,7 +12,6 @@ import (
 type Lease struct {
 	server *Server
 	state  *state
-	hop    Hop
 
 	released bool // under the registry's lock, as is trial
 	trial    bool // it is to decide whether the server works again
@@ -21,10 +20,10 @@ type Lease struct {
 // Server returns the server.
 func (l *Lease) Server() *Server { return l.server }
 
-// Dial opens the connection (see [Server.Dial]) with something of the caller's between the transport connection and TLS. A server that cannot
+// Dial opens the connection for a hop (see [Server.Dial]) with something of the caller's between the transport connection and TLS. A server that cannot
 // be reached has failed; one that the caller did not wait for has not.
-func (l *Lease) Dial(ctx context.Context, wrap func(net.Conn) net.Conn) (net.Conn, error) {
-	conn, err := l.server.DialWrapped(ctx, l.hop, wrap)
+func (l *Lease) Dial(ctx context.Context, hop Hop, wrap func(net.Conn) net.Conn) (net.Conn, error) {
+	conn, err := l.server.DialWrapped(ctx, hop, wrap)
 	if err != nil && ctx.Err() == nil {
 		l.Failed(err, time.Now())
 	}

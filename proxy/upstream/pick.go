@@ -13,7 +13,6 @@ import (
 type Facts struct {
 	Now     time.Time
 	Address netip.Addr                       // of the client
-	Hop     Hop                              // that servers are told by the PROXY protocol
 	Header  http.Header                      // with the gateway's own cookies
 	Query   string                           // raw
 	Claim   func(name string) (string, bool) // of the client's token; nil where there is none
@@ -107,7 +106,6 @@ func (k *Pick) Next() *Lease {
 			k.advance()
 		}
 		if lease := s.registry.acquire(s, k.facts.Now); lease != nil {
-			lease.hop = k.facts.Hop
 			k.tried = true
 			return lease
 		}

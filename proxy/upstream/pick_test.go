@@ -123,7 +123,7 @@ func TestLeaseReports(t *testing.T) {
 	l := p.registry.acquire(s, time.Now())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := l.Dial(ctx, nil); err == nil || s.state.failures.Load() != 0 {
+	if _, err := l.Dial(ctx, Hop{}, nil); err == nil || s.state.failures.Load() != 0 {
 		t.Errorf("got %v and %d failures, want an error that is not the server's", err, s.state.failures.Load())
 	}
 	for i := range 3 {
