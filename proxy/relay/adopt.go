@@ -90,20 +90,20 @@ func (s *Session) granted(from Side) *Grant {
 // rebucket makes the buckets of a side those of the rates that hold now. before
 // are the limits whose buckets it has.
 func (s *Session) rebucket(side Side, before *Limits) {
-	r := s.half[side].rules
-	if r == nil {
+	if s.paces == nil || s.paces[side].buckets == nil {
 		return // it makes its buckets with its first message
 	}
+	p := &s.paces[side]
 	rates, old := s.limits.From[side].Rates, before.From[side].Rates
 	buckets := newBuckets(rates, s.now)
 	for i := range rates {
 		for k := range old {
 			if rates[i].continues(&old[k]) { // one that was shared is full
-				buckets[i].adopt(&rates[i], r.buckets[k], &old[k], s.now)
+				buckets[i].adopt(&rates[i], p.buckets[k], &old[k], s.now)
 			}
 		}
 	}
-	r.buckets = buckets
+	p.buckets = buckets
 }
 
 // continues reports that a rate is another one with other numbers.

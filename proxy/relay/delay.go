@@ -90,7 +90,7 @@ func (s *Session) early(from Side, p []byte) {
 func (s *Session) walkOn(from Side) {
 	h := &s.half[from]
 	l := &h.rules.backlog
-	s.delayed(h)
+	s.delayed(from)
 	s.busyAt = s.now
 	b := l.b
 	w := walker{s: s, h: h, from: from, to: from.Other(), p: b.bytes(), start: l.at, at: l.at, again: true, retried: !l.early}
@@ -126,9 +126,10 @@ func (s *Session) walkOn(from Side) {
 
 // delayed takes note of the end of a delay. The clocks of a side stand still
 // meanwhile: it could not be read.
-func (s *Session) delayed(h *half) {
+func (s *Session) delayed(side Side) {
+	h := &s.half[side]
 	since := h.rules.backlog.since
-	h.rules.delayed += s.now - since
+	s.pace(side).delayed += s.now - since
 	h.unstick(since, s.now)
 }
 
@@ -142,7 +143,7 @@ func (s *Session) lift(side Side) {
 	h.rules.owed = ""
 	l := &h.rules.backlog
 	if h.waits() {
-		s.delayed(h)
+		s.delayed(side)
 		rest := l.b.bytes()[l.at:]
 		if !l.early && !l.whole {
 			h.left = h.header.Length

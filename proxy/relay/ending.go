@@ -207,6 +207,7 @@ func (s *Session) settle() {
 	if s.mayStop() {
 		s.stop()
 	}
+	s.rest()
 	if s.cause == None {
 		return
 	}

@@ -125,7 +125,7 @@ func (w *walker) judge(src *buffer) (fate, *frame.Violation) {
 	if v != nil {
 		return drop, v
 	}
-	h.rules.inspected += uint64(plain.n)
+	s.pace(w.from).inspected += uint64(plain.n)
 	var due tally
 	if r.inflating {
 		due.bytes, due.whole = int64(plain.n), int64(plain.n)
@@ -261,7 +261,7 @@ func (w *walker) drop(reply string) {
 	s, r := w.s, w.h.rules
 	r.forget()
 	s.busyAt = s.now
-	w.h.rules.dropped++
+	s.pace(w.from).dropped++
 	if reply != "" {
 		r.owed = reply
 		s.answer(w.from)

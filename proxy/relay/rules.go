@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sync"
 	"time"
 
 	"github.com/framegate/framegate/proxy/frame"
@@ -40,11 +41,9 @@ func (t *tally) of(r *Rate) int64 {
 	return t.bytes
 }
 
-// A ruling is what the rules about one side remember of it. It is made with
-// the first frame that they look at.
+// A ruling is what the rules about one side remember of it while a message is
+// under way, or something waits. It is borrowed from a pool only as long.
 type ruling struct {
-	buckets []bucket // parallel to Shape.Rates; unused where one is shared
-
 	// The current message.
 	taken       count // from the rates
 	gathering   bool  // it is kept until it is whole
@@ -56,6 +55,14 @@ type ruling struct {
 
 	owed    string // text message that the side is sent between two others
 	backlog backlog
+}
+
+var rulings = sync.Pool{New: func() any { return new(ruling) }}
+
+// A pace is what the rules about one side remember of it from one message to
+// another.
+type pace struct {
+	buckets []bucket // parallel to Shape.Rates; unused where one is shared; nil until the first frame
 
 	// Parts of Stats.
 	dropped   uint64
@@ -69,13 +76,52 @@ func (s *Session) ruled(from Side) bool {
 	return len(l.From[from].Rates) > 0 || g.Inspectors[from] != nil || l.Inflate && g.Deflate
 }
 
+// remember keeps what r says for a side that has no ruling.
+func (s *Session) remember(from Side, r *ruling) *ruling {
+	if s.half[from].rules == nil {
+		*s.ruling(from) = *r
+	}
+	return s.half[from].rules
+}
+
 // ruling returns that of a side, made where there is none yet.
 func (s *Session) ruling(from Side) *ruling {
 	h := &s.half[from]
 	if h.rules == nil {
-		h.rules = &ruling{buckets: newBuckets(s.under(from).From[from].Rates, s.now)}
+		h.rules = rulings.Get().(*ruling)
 	}
 	return h.rules
+}
+
+// pace returns that of a side, made where there is none yet.
+func (s *Session) pace(from Side) *pace {
+	if s.paces == nil {
+		s.paces = new([2]pace)
+	}
+	p := &s.paces[from]
+	if p.buckets == nil {
+		p.buckets = newBuckets(s.under(from).From[from].Rates, s.now)
+	}
+	return p
+}
+
+// rest gives the rulings back that have nothing to remember.
+func (s *Session) rest() {
+	for i := range s.half {
+		h := &s.half[i]
+		if r := h.rules; r != nil && !h.sequence.Open() && r.empty() {
+			h.rules = nil
+			*r = ruling{}
+			rulings.Put(r)
+		}
+	}
+}
+
+// empty reports that a ruling has nothing that must not be forgotten between
+// two messages.
+func (r *ruling) empty() bool {
+	l := &r.backlog
+	return !r.gathering && !r.dropping && r.parts == nil && r.due == nil && r.owed == "" && l.b == nil && l.until == 0 && !l.eof && !l.lent
 }
 
 // charge takes t from all buckets that it concerns, or from none: then it
@@ -118,14 +164,13 @@ func (s *Session) chargeShadow(from Side, rates []Rate, t *tally) {
 
 // take takes n tokens for r, the rate i of a side.
 func (s *Session) take(from Side, i int, r *Rate, n int64) (ok bool, wait time.Duration) {
-	h := &s.half[from]
-	if n > int64(r.Burst) || r.Of == Bytes && r.Action == ActDelay && h.size > uint64(r.Burst) {
+	if n > int64(r.Burst) || r.Of == Bytes && r.Action == ActDelay && s.half[from].size > uint64(r.Burst) {
 		return false, never
 	}
 	if b := s.shared(from, i); b != nil {
 		return b.TakeN(s.clock(), int(n))
 	}
-	return h.rules.buckets[i].take(r, s.now, n)
+	return s.pace(from).buckets[i].take(r, s.now, n)
 }
 
 // give gives back what t has taken for the first of a side's rates.
@@ -138,7 +183,7 @@ func (s *Session) give(from Side, rates []Rate, t *tally) {
 		if b := s.shared(from, i); b != nil {
 			b.GiveN(s.clock(), int(n))
 		} else {
-			s.half[from].rules.buckets[i].give(n)
+			s.pace(from).buckets[i].give(n)
 		}
 	}
 }
@@ -150,7 +195,11 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 	if hdr.OpCode == frame.OpClose {
 		return pass, nil
 	}
-	r, data := s.ruling(w.from), !hdr.OpCode.IsControl()
+	var fresh ruling
+	r, data := h.rules, !hdr.OpCode.IsControl()
+	if r == nil {
+		r = &fresh // kept where there is something to remember
+	}
 	t := tally{frames: 1}
 	if begins(hdr) {
 		r.taken, t.messages = count{}, 1
@@ -166,6 +215,7 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 		}
 	}
 	if refused, after := s.charge(w.from, &t); refused != nil {
+		r = s.remember(w.from, r)
 		f, v := w.refuse(refused, after, false)
 		r.dropping = r.dropping || f == drop
 		return f, v
@@ -179,6 +229,9 @@ func (w *walker) admit(hdr frame.Header) (fate, *frame.Violation) {
 	r.taken.messages += t.messages
 	r.taken.bytes += t.bytes
 	r.taken.whole += t.whole
+	if r.gathering || !hdr.Fin {
+		r = s.remember(w.from, r)
+	}
 	if r.gathering {
 		return keep, nil
 	}

@@ -98,7 +98,7 @@ type half struct {
 	left      int64        // payload bytes of the current frame, streamed or skipped
 	hold      *buffer      // the current frame, gathered
 	spent     *buffer      // what was handed out of buffers, and perhaps is not written yet
-	rules     *ruling      // nil until rules have looked at a frame
+	rules     *ruling      // nil where rules remember nothing of a message
 	controls  *controls    // nil until it has sent a control frame that is limited
 	size      uint64       // payload of the current message so far
 	frameAt   time.Duration
@@ -164,6 +164,7 @@ type Session struct {
 	stopBy   time.Duration
 	reason   string
 	half     [2]half
+	paces    *[2]pace // nil until rules have looked at a frame
 	ops      *opQueue // nil where there are none
 }
 
@@ -377,8 +378,9 @@ func (s *Session) Paused(side Side) bool { return s.half[side].paused }
 func (s *Session) Stats(from Side) Stats {
 	h := &s.half[from]
 	stats := Stats{Frames: h.stats.frames, Messages: h.stats.messages, Bytes: h.stats.bytes, Dropped: h.stats.dropped}
-	if r := h.rules; r != nil {
-		stats.DroppedMessages, stats.Delayed, stats.Inspected = r.dropped, r.delayed, r.inspected
+	if s.paces != nil {
+		p := &s.paces[from]
+		stats.DroppedMessages, stats.Delayed, stats.Inspected = p.dropped, p.delayed, p.inspected
 	}
 	return stats
 }
