@@ -20,11 +20,10 @@ import (
 )
 
 // What an idle session may cost in the whole gateway, in bytes of heap; it has
-// no goroutine, so no stack. Beside the session itself, whose budget of 1.5 KiB package reactor
-// tests, that is what its log line tells and its policies count.
+// no goroutine, so no stack.
 const (
-	idlePlain = 2 << 10
-	idleTLS   = 10 << 10
+	idlePlain = 1536
+	idleTLS   = 9728
 )
 
 // inUse is what this process has allocated. Stacks are left out: those that

@@ -155,16 +155,7 @@ func (l *listener) rest(d time.Duration) bool {
 // place takes a place for a connection, of the listener's and of those that
 // there are in all.
 func (l *listener) place() (free func(), ok bool) {
-	own, ok := l.count.Acquire()
-	if !ok {
-		return nil, false
-	}
-	all, ok := l.server.connections.Acquire()
-	if !ok {
-		own()
-		return nil, false
-	}
-	return func() { own(); all() }, true
+	return l.count.Acquire(l.server.connections)
 }
 
 // overflow refuses a connection over max_connections without spending more on

@@ -19,29 +19,40 @@ func NewCount(max int64) *Count {
 // SetMax changes how many there may be. Places that are taken stay taken.
 func (c *Count) SetMax(max int64) { c.max.Store(max) }
 
-// Acquire takes one place, if there is one. release gives it back, once, however often and from wherever it is called. If ok is false there
-// is nothing to give back; release is then a function that does nothing, never nil.
-func (c *Count) Acquire() (release func(), ok bool) {
+// Acquire takes one place, and where also is not nil one of that as well, or none. release gives back what was taken, once, however often and
+// from wherever it is called. If ok is false there is nothing to give back; release is then a function that does nothing, never nil.
+func (c *Count) Acquire(also *Count) (release func(), ok bool) {
+	if !c.take() {
+		return func() {}, false
+	}
+	if also != nil && !also.take() {
+		c.give()
+		return func() {}, false
+	}
+	var released atomic.Bool
+	return func() {
+		if released.CompareAndSwap(false, true) {
+			c.give()
+			if also != nil {
+				also.give()
+			}
+		}
+	}, true
+}
+
+func (c *Count) take() bool {
 	for {
 		n := c.now.Load()
 		if n >= c.max.Load() {
-			return func() {}, false
+			return false
 		}
 		if c.now.CompareAndSwap(n, n+1) {
-			return c.releaser(), true
+			return true
 		}
 	}
 }
 
-// releaser makes the function that gives one place back.
-func (c *Count) releaser() func() {
-	var released atomic.Bool
-	return func() {
-		if released.CompareAndSwap(false, true) {
-			c.now.Add(-1)
-		}
-	}
-}
+func (c *Count) give() { c.now.Add(-1) }
 
 // InUse is how many places are taken now.
 func (c *Count) InUse() int64 { return c.now.Load() }

@@ -9,12 +9,12 @@ import (
 
 func TestCount(t *testing.T) {
 	c := NewCount(2)
-	first, ok1 := c.Acquire()
-	second, ok2 := c.Acquire()
+	first, ok1 := c.Acquire(nil)
+	second, ok2 := c.Acquire(nil)
 	if !ok1 || !ok2 || c.InUse() != 2 || c.Max() != 2 {
 		t.Fatalf("two places: %t, %t, %d in use of %d", ok1, ok2, c.InUse(), c.Max())
 	}
-	refused, ok := c.Acquire()
+	refused, ok := c.Acquire(nil)
 	if ok || refused == nil || c.InUse() != 2 {
 		t.Fatalf("a third place: %t, %d in use", ok, c.InUse())
 	}
@@ -28,7 +28,7 @@ func TestCount(t *testing.T) {
 	if c.InUse() != 1 {
 		t.Errorf("%d in use after one was released three times", c.InUse())
 	}
-	third, ok := c.Acquire()
+	third, ok := c.Acquire(nil)
 	if !ok {
 		t.Fatal("a place that was given back is not there")
 	}
@@ -46,11 +46,11 @@ func TestCount(t *testing.T) {
 func TestCountOfNothing(t *testing.T) {
 	for _, max := range []int64{0, -1} {
 		c := NewCount(max)
-		if release, ok := c.Acquire(); ok || release == nil {
+		if release, ok := c.Acquire(nil); ok || release == nil {
 			t.Errorf("NewCount(%d) admits", max)
 		}
 	}
-	if _, ok := new(Count).Acquire(); ok {
+	if _, ok := new(Count).Acquire(nil); ok {
 		t.Error("a zero Count admits")
 	}
 }
@@ -65,7 +65,7 @@ func TestCountIsShared(t *testing.T) {
 		all.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(worker), 1))
 			for range 2000 {
-				release, ok := c.Acquire()
+				release, ok := c.Acquire(nil)
 				if !ok {
 					refused.Add(1)
 					release()
@@ -93,7 +93,7 @@ func TestCountIsShared(t *testing.T) {
 		t.Errorf("%d in use at the end, %d admitted, %d refused", c.InUse(), admitted.Load(), refused.Load())
 	}
 	for range places {
-		if _, ok := c.Acquire(); !ok {
+		if _, ok := c.Acquire(nil); !ok {
 			t.Error("a place was lost")
 		}
 	}
@@ -103,7 +103,7 @@ func BenchmarkAcquire(b *testing.B) {
 	c := NewCount(1)
 	b.ReportAllocs()
 	for b.Loop() {
-		release, _ := c.Acquire()
+		release, _ := c.Acquire(nil)
 		release()
 	}
 }
@@ -112,29 +112,51 @@ func BenchmarkAcquireRefused(b *testing.B) {
 	c := NewCount(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		_, _ = c.Acquire()
+		_, _ = c.Acquire(nil)
 	}
 }
 
 // A lower maximum takes no place away, and admits nobody before enough are given back.
 func TestCountWithAnotherMaximum(t *testing.T) {
 	c := NewCount(2)
-	first, _ := c.Acquire()
-	second, _ := c.Acquire()
+	first, _ := c.Acquire(nil)
+	second, _ := c.Acquire(nil)
 	c.SetMax(1)
 	if c.InUse() != 2 || c.Max() != 1 {
 		t.Errorf("%d in use of %d", c.InUse(), c.Max())
 	}
 	first()
-	if _, ok := c.Acquire(); ok {
+	if _, ok := c.Acquire(nil); ok {
 		t.Error("one more is admitted at the new maximum")
 	}
 	second()
-	if _, ok := c.Acquire(); !ok {
+	if _, ok := c.Acquire(nil); !ok {
 		t.Error("nobody is admitted under the new maximum")
 	}
 	c.SetMax(2)
-	if _, ok := c.Acquire(); !ok {
+	if _, ok := c.Acquire(nil); !ok {
 		t.Error("nobody is admitted under the raised maximum")
+	}
+}
+
+// A place of two counts is taken and given back of both, or of neither.
+func TestCountWithAnother(t *testing.T) {
+	own, all := NewCount(2), NewCount(1)
+	release, ok := own.Acquire(all)
+	if !ok || own.InUse() != 1 || all.InUse() != 1 {
+		t.Fatalf("%t, %d and %d in use, want 1 of each", ok, own.InUse(), all.InUse())
+	}
+	if refused, ok := own.Acquire(all); ok || own.InUse() != 1 || all.InUse() != 1 {
+		t.Errorf("a second place of a full count: %t, %d and %d in use, want 1 of each", ok, own.InUse(), all.InUse())
+	} else if refused(); own.InUse() != 1 {
+		t.Error("the release of a refusal gave a place back")
+	}
+	release()
+	release()
+	if own.InUse() != 0 || all.InUse() != 0 {
+		t.Errorf("%d and %d in use at the end", own.InUse(), all.InUse())
+	}
+	if _, ok := NewCount(0).Acquire(all); ok || all.InUse() != 0 {
+		t.Errorf("a count of nothing: %t, %d of the other in use", ok, all.InUse())
 	}
 }

@@ -15,7 +15,7 @@ import (
 type leg struct {
 	session *session
 	tls     *tls.Conn // nil for a plain connection; it reads and writes by a Transport, which is this leg's
-	out     []byte    // what the kernel has not taken yet
+	out     *backlog  // what the kernel has not taken yet; nil for nothing
 	plain   int       // of TLS: bytes of the session whose ciphertext is not written whole
 	fd      int32
 	gen     int32 // tells the events of this leg from those of an earlier descriptor of the same number
@@ -30,6 +30,17 @@ type leg struct {
 	drained bool // the latest read emptied the descriptor
 }
 
+// A backlog is bytes that wait.
+type backlog struct{ b []byte }
+
+// waits is how many bytes wait to be written.
+func (x *leg) waits() int {
+	if x.out == nil {
+		return 0
+	}
+	return len(x.out.b)
+}
+
 const (
 	minRecordRoom = 16 << 10 // in the read buffer, for another record
 	maxRecords    = 64       // of one turn: small ones cost more than their bytes say
@@ -42,7 +53,7 @@ func (x *leg) readable() bool { return x.closed == 0 && !x.paused && !x.eof }
 // large messages cost less in large pieces, for each write wakes a peer; but
 // what the other one does not take would have to be kept.
 func (x *leg) room(p []byte) []byte {
-	if other := &x.session.legs[x.side.Other()]; x.tls != nil || other.tls != nil || len(other.out) > 0 {
+	if other := &x.session.legs[x.side.Other()]; x.tls != nil || other.tls != nil || other.out != nil {
 		return p[:readSize]
 	}
 	return p
@@ -148,7 +159,7 @@ func (x *leg) uncork() {
 
 // send returns how many bytes of p the kernel takes. The others wait.
 func (x *leg) send(p []byte) (n int) {
-	if len(x.out) == 0 {
+	if x.out == nil {
 		var errno unix.Errno
 		if n, errno = send(x.fd, p); errno != 0 {
 			if n = 0; errno != unix.EAGAIN {
@@ -158,7 +169,10 @@ func (x *leg) send(p []byte) (n int) {
 		}
 	}
 	if n < len(p) {
-		x.out = append(x.out, p[n:]...)
+		if x.out == nil {
+			x.out = new(backlog)
+		}
+		x.out.b = append(x.out.b, p[n:]...)
 		x.session.loop.queued.Add(int64(len(p) - n))
 	}
 	return n
@@ -166,7 +180,7 @@ func (x *leg) send(p []byte) (n int) {
 
 // flush sends what waits, as far as the kernel takes it.
 func (x *leg) flush() {
-	n, errno := send(x.fd, x.out)
+	n, errno := send(x.fd, x.out.b)
 	switch {
 	case errno == unix.EAGAIN:
 		return
@@ -175,7 +189,7 @@ func (x *leg) flush() {
 		return
 	}
 	x.session.loop.queued.Add(-int64(n))
-	if x.out = x.out[n:]; len(x.out) == 0 {
+	if x.out.b = x.out.b[n:]; len(x.out.b) == 0 {
 		x.out = nil
 		if x.shut {
 			unix.Shutdown(int(x.fd), unix.SHUT_WR)
@@ -188,7 +202,7 @@ func (x *leg) flush() {
 // many of its own, but for one as long as any is left.
 func (x *leg) wrote(n int) {
 	if x.tls != nil {
-		if n = min(n, x.plain-1); len(x.out) == 0 {
+		if n = min(n, x.plain-1); x.out == nil {
 			n = x.plain
 		}
 		x.plain -= max(n, 0)
@@ -207,7 +221,7 @@ func (x *leg) fail() {
 
 // discard forgets what was not sent.
 func (x *leg) discard() {
-	x.session.loop.queued.Add(-int64(len(x.out)))
+	x.session.loop.queued.Add(-int64(x.waits()))
 	x.out, x.plain = nil, 0
 }
 
@@ -224,7 +238,7 @@ func (x *leg) notify() {
 // shutdown ends the writing direction, behind what waits.
 func (x *leg) shutdown() {
 	x.notify()
-	if x.shut = true; len(x.out) == 0 {
+	if x.shut = true; x.out == nil {
 		unix.Shutdown(int(x.fd), unix.SHUT_WR)
 	}
 }
@@ -251,7 +265,7 @@ func (x *leg) close(how relay.OpKind) {
 	}
 	if how == relay.Abort {
 		unix.SetsockoptLinger(int(x.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	} else if !x.shut && len(x.out) == 0 {
+	} else if !x.shut && x.out == nil {
 		x.notify()
 	}
 	x.closed = how

@@ -140,7 +140,7 @@ func (l *loop) event(e *unix.EpollEvent) {
 	}
 	x.ending = x.ending || e.Events&endEvents != 0
 	// To write tells an error.
-	if e.Events&(unix.EPOLLOUT|errorEvents) != 0 && len(x.out) > 0 {
+	if e.Events&(unix.EPOLLOUT|errorEvents) != 0 && x.out != nil {
 		x.session.change(func(*relay.Session) { x.flush() })
 	}
 	if e.Events&^unix.EPOLLOUT != 0 && !x.ready {

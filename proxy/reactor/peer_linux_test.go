@@ -60,7 +60,7 @@ func (p *peer) act(now time.Time) (moved bool) {
 			p.events = append(p.events, transcript.Event{At: now.Sub(p.start), Kind: kind})
 		}
 	}
-	note(&p.half, p.leg.shut && len(p.leg.out) == 0, relay.HalfClose)
+	note(&p.half, p.leg.shut && p.leg.waits() == 0, relay.HalfClose)
 	note(&p.over, p.leg.closed != 0, p.leg.closed)
 	return moved
 }
@@ -123,7 +123,7 @@ func (p *peer) settle() {
 		own, theirs := tcpInfo(int(p.leg.fd)), tcpInfo(p.wire.fd)
 		// A FIN counts as a byte that is received.
 		return theirs.Bytes_received >= own.Bytes_sent-own.Bytes_retrans && own.Bytes_received >= theirs.Bytes_sent-theirs.Bytes_retrans &&
-			(!p.leg.shut || len(p.leg.out) > 0 || theirs.State != tcpEstablished && theirs.State != tcpFinWait1 && theirs.State != tcpFinWait2) &&
+			(!p.leg.shut || p.leg.waits() > 0 || theirs.State != tcpEstablished && theirs.State != tcpFinWait1 && theirs.State != tcpFinWait2) &&
 			(!p.ended || p.wire.ends || theirs.Notsent_bytes > 0 || own.State != tcpEstablished)
 	})
 }

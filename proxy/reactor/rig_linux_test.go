@@ -239,7 +239,7 @@ func (r *rig) leave() {
 	g.done = slices.Delete(g.done, at, at+1)
 	for side, x := range r.session.legs {
 		if x.closed == 0 || x.fd != -1 || x.out != nil {
-			r.t.Errorf("the %v's descriptor %d is not closed, or %d bytes are queued", relay.Side(side), x.fd, len(x.out))
+			r.t.Errorf("the %v's descriptor %d is not closed, or %d bytes are queued", relay.Side(side), x.fd, x.waits())
 		}
 		if got, want := r.ledger.more[side], r.core.Stats(relay.Side(side)); got != want {
 			r.t.Errorf("of the %v %+v were counted, want %+v", relay.Side(side), got, want)
