@@ -30,6 +30,7 @@ build:
 test: tools-for-tests
 	$(GO) vet ./...
 	$(WITH_NODE) $(GO) test -race ./...
+	$(GO) test -run NoAllocation ./proxy/relay ./proxy/reactor
 
 # What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector,
 # Redis, sslscan.
