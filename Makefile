@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test tools-for-tests fuzz soak scan churn idle bench reload-bench lint image clean
+.PHONY: run build test tools-for-tests fuzz soak scan churn idle bench reload-bench drain-bench lint image clean
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -69,6 +69,10 @@ bench: build
 reload-bench:
 	.ci/packages nginx:nginx haproxy:haproxy caddy:caddy
 	FRAMEGATE_RELOAD_BENCH=1 $(GO) test -count=1 -timeout 20m -v -run '^TestReloadBench$$' ./cmd/framegate
+
+# What SIGTERM does to 5,000 connections that are amid messages.
+drain-bench:
+	FRAMEGATE_DRAIN_BENCH=1 $(GO) test -count=1 -timeout 5m -v -run '^TestDrainBench$$' ./cmd/framegate
 
 lint:
 	unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 --no-run-if-empty gofmt -l)
