@@ -46,8 +46,13 @@ func BlackHole(tb testing.TB) string {
 // LimitDescriptors sets the process's limit of open descriptors, as ulimit -n does before the start.
 func (p *Process) LimitDescriptors(n uint64) {
 	p.tb.Helper()
-	limit := unix.Rlimit{Cur: n, Max: n}
-	if err := unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+	var limit unix.Rlimit
+	err := unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, nil, &limit)
+	if err == nil {
+		limit.Cur = n
+		err = unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, &limit, nil)
+	}
+	if err != nil {
 		p.tb.Fatalf("limiting the gateway to %d descriptors: %v", n, err)
 	}
 }
