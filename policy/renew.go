@@ -17,6 +17,7 @@ import (
 type RenewConfig struct {
 	Type     string `yaml:"type" default:"framegate.renew" doc:"The member type of the client's text message, whose member token is the new token: {\"type\": \"framegate.renew\", \"token\": \"...\"}. Such messages are for the gateway, and are never relayed."`
 	Reply    string `yaml:"reply" default:"framegate.renewed" doc:"The member type of the answer, whose member exp says when the new token expires, or whose member error says why it was not taken."`
+	Path     string `yaml:"path" doc:"A path of the route at which the gateway itself answers: a POST with a new token, where handshakes have theirs, renews all sessions of its subject on the route that this process has."`
 	Attempts int    `yaml:"attempts" default:"3" min:"1" max:"100" doc:"After so many tokens in a row that were not taken the connection is closed with code 1008."`
 }
 

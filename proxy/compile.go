@@ -206,6 +206,7 @@ func (s *site) compileRoute(c *RouteConfig, cfg *Config, common *shared, report 
 		rt = old
 	}
 	patterns, hosts := compilePaths(c.Paths, report), map[string]bool{}
+	compileRenewal(rt.policy, patterns, report)
 	for i, name := range c.Hosts {
 		host, ok := canonicalHost(name)
 		switch {

@@ -65,3 +65,79 @@ func TestRenew(t *testing.T) {
 		}
 	}
 }
+
+// TestRenewByRequest: a POST with a new token renews all sessions of its subject on the route, and no others; the upstream gets nothing of it.
+func TestRenewByRequest(t *testing.T) {
+	t.Parallel()
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			up := wstest.NewRecorder(t, wstest.Echo)
+			config := strings.Replace(tokened("ws://"+up.Addr(), driver), "algorithms: [HS256]", "algorithms: [HS256], leeway: 0s, renew: {path: /renew}", 1)
+			g := startGateway(t, strings.Replace(config, "policies: [o, p]}", "policies: [o, p], http: deny}", 1))
+			token := func(sub string, in time.Duration) string {
+				return signed(t, map[string]any{"sub": sub, "exp": time.Now().Add(in).Unix()})
+			}
+			ask := func(method, path, token string, want int, text string) {
+				t.Helper()
+				c := wstest.Dial(t, g.addr)
+				defer c.Close()
+				c.Send(wstest.Head(method+" "+path+" HTTP/1.1", "Host: app.example.com", bears(token), "Content-Length: 0"))
+				if resp := c.Response(); resp.Status != want || !strings.Contains(string(resp.Body), text) {
+					t.Errorf("%s %s: got %d %q, want %d %q", method, path, resp.Status, resp.Body, want, text)
+				}
+			}
+			first := time.Now().Add(2 * time.Second).Truncate(time.Second)
+			one, two := g.enter(t, "app.example.com", bears(token("alice", 2*time.Second))), g.enter(t, "app.example.com", bears(token("alice", 2*time.Second)))
+			other, shadow := g.enter(t, "app.example.com", bears(token("bob", 2*time.Second))), g.enter(t, "shadow.example.com", bears(token("alice", 2*time.Second)))
+			fresh := token("alice", time.Hour)
+			ask("GET", "/renew", fresh, 405, "")
+			ask("POST", "/other", fresh, 426, "")
+			ask("POST", "/renew", "S3CRET.S3CRET.S3CRET", 401, "")
+			ask("POST", "/renew", token("carol", time.Hour), 404, "no session to renew")
+			ask("POST", "/renew", fresh, 204, "")
+			if _, reason := other.ExpectClose(1008); reason != "token expired" {
+				t.Errorf("closed for %q", reason)
+			}
+			time.Sleep(time.Until(first.Add(1100 * time.Millisecond)))
+			for _, c := range []*wstest.Client{one, two} {
+				lives(t, "behind the first token's end", c)
+			}
+			lives(t, "where tokens decide nothing", shadow)
+			for range renewalRequests.Rate.Burst + 2 { // one of which may have come back
+				c := wstest.Dial(t, g.addr)
+				c.Send(wstest.Head("POST /renew HTTP/1.1", "Host: app.example.com", bears(fresh), "Content-Length: 0"))
+				c.Response()
+				c.Close()
+			}
+			ask("POST", "/renew", fresh, 429, "too many renewals")
+			if n := len(up.Conns("/renew")); n != 0 {
+				t.Errorf("the upstream got %d renewals", n)
+			}
+			if series := g.metrics.series(t); series["framegate_renewals_total{outcome=admitted,route=app}"] < 2 || series["framegate_requests_total{result=limit,route=app}"] == 0 {
+				t.Errorf("the renewals are not counted right: %v", series["framegate_renewals_total{outcome=admitted,route=app}"])
+			}
+			if strings.Contains(g.log.String(), "S3CRET") {
+				t.Error("the log holds a token")
+			}
+		})
+	}
+}
+
+// A path at which nothing would come is an error.
+func TestRenewalPath(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/renew":   "",
+		"renew":    `renew.path "renew" of their jwt is not a path`,
+		"/a/../b":  `renew.path "/a/../b" of their jwt is not a path`,
+		"/renew/*": `renew.path "/renew/*" of their jwt is not a path`,
+		"/page":    `renew.path "/page" of their jwt is not among the paths of the route`,
+	} {
+		config := strings.Replace(tokened("ws://127.0.0.1:1", ""), "algorithms: [HS256]", "algorithms: [HS256], renew: {path: "+fmt.Sprintf("%q", path)+"}", 1)
+		config = strings.Replace(config, "policies: [o, p]}", "policies: [o, p], paths: [/renew, /ws/*]}", 1)
+		if _, _, err := loadText(t, config); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}

@@ -97,7 +97,7 @@ func (r *revoker) loop(ctx context.Context) {
 // they are many they do not all come back at once. It reports whether it could.
 func (r *revoker) end(ctx context.Context, names map[revocation.Name]bool) bool {
 	s := r.server
-	list := s.sessions.revoked(names)
+	list := s.sessions.named(names)
 	closes := pacer{}
 	if len(list) > 0 {
 		closes.rate = s.site.Load().cfg.Drain.Rate.PerSecond
@@ -115,8 +115,8 @@ func (r *revoker) end(ctx context.Context, names map[revocation.Name]bool) bool 
 // revoke ends a session that is not permitted any more.
 func revoke(core *relay.Session, now time.Time) { core.Fail(relay.Revoked, now) }
 
-// revoked returns the sessions that some names are of.
-func (s *sessions) revoked(names map[revocation.Name]bool) (list []*connection) {
+// named returns the sessions that some names are of.
+func (s *sessions) named(names map[revocation.Name]bool) (list []*connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {

@@ -51,10 +51,13 @@ func (s *Server) contain(r *http.Request) {
 // plain serves a request that is no handshake.
 func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	rt, path, no := st.routePlain(r)
-	if no == nil && rt.denyHTTP {
+	switch {
+	case no != nil:
+	case path == rt.renewalPath():
+		no = s.renewByRequest(st, rt, w, r, path)
+	case rt.denyHTTP:
 		no = httpDenied()
-	}
-	if no == nil {
+	default:
 		no = s.admitPlain(st, rt, w, r, path)
 	}
 	if no == nil {
