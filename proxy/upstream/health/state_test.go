@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/framegate/framegate/internal/wstest"
 )
 
 var (
@@ -182,5 +184,22 @@ func TestStateNames(t *testing.T) {
 			t.Errorf("state %d is called %q", s, s)
 		}
 		seen[s.String()] = true
+	}
+}
+
+// Row X-12: a wall clock that is set neither ends an ejection nor prolongs it.
+func TestWallClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{time.Hour, -time.Hour, -5 * time.Second} {
+		var s Server
+		now := time.Now()
+		for range passive.Failures {
+			s.Failed(passive, now, true)
+		}
+		if got := s.State(passive, wstest.SetWall(now.Add(passive.Backoff-time.Second), by)); got != Ejected {
+			t.Errorf("set by %v: %v before the end, want ejected", by, got)
+		}
+		if got := s.State(passive, wstest.SetWall(now.Add(passive.Backoff), by)); got != Trial {
+			t.Errorf("set by %v: %v at the end, want a trial", by, got)
+		}
 	}
 }
