@@ -200,7 +200,16 @@ func (g reloadedFramegate) processes() int { return 1 }
 func TestRowsReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	g := startReloading(t, herdOrigins(0), "")
+	// What the first session and the first reload make, there is already.
+	c := g.enter("other.example.com", "https://app.example.com")
+	c.Close()
+	if status, body := g.post(); status != 200 {
+		t.Fatalf("got %d %v", status, body)
+	}
+	g.WaitLogs("connection", 1)
+	before := g.Usage()
 	checkHerd(t, newHerd(t, g.Addr, 200, 1000).run(reloadedFramegate{g}, 40*time.Millisecond))
+	g.WaitUsage(before, wstest.Patience) // reloads leave no descriptor and no goroutine behind
 }
 
 // checkHerd demands that nothing was cut but what lost its permission.
