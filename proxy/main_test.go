@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -21,7 +22,12 @@ import (
 	"github.com/framegate/framegate/internal/wstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, acmetest.Leftovers()...) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // most wait for a clock or a peer, not for a processor
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, acmetest.Leftovers()...)
+}
 
 // A logBook keeps the lines of a log.
 type logBook struct {

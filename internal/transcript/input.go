@@ -126,7 +126,7 @@ func (s *sender) frame(all []string) (*Frame, error) {
 		case "zeros":
 			var n int
 			n, err = strconv.Atoi(value)
-			f.Payload = append(f.Payload, Deflated(make([]byte, n))...)
+			f.Payload = append(f.Payload, deflatedZeros(n)...)
 		case "cut", "split":
 		default:
 			err = f.text(w)

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/framegate/framegate/proxy/relay"
 )
@@ -81,6 +82,17 @@ func Deflated(p []byte) []byte {
 	z.Write(p)
 	z.Flush()
 	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
+}
+
+// zeros are what deflatedZeros has made, by their number: to make millions takes longer than to relay them.
+var zeros sync.Map
+
+func deflatedZeros(n int) []byte {
+	b, ok := zeros.Load(n)
+	if !ok {
+		b, _ = zeros.LoadOrStore(n, Deflated(make([]byte, n)))
+	}
+	return b.([]byte)
 }
 
 // Inflated is what the payload of a compressed message says, as far as it can
