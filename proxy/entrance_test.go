@@ -10,17 +10,18 @@ import (
 	"github.com/framegate/framegate/internal/wstest"
 )
 
-// automatic is a configuration of a listener that redirects and one with certificates of ca, for app.example.com.
-func automatic(t *testing.T, ca *acmetest.CA, server, more string) string {
+// automatic is a configuration of a listener that redirects and one with certificates of ca. No two tests may share a host: certmagic keeps
+// challenges by name, for the whole process.
+func automatic(t *testing.T, ca *acmetest.CA, host, server string) string {
 	return fmt.Sprintf(`version: 1
 listeners:
   - {address: "127.0.0.1:0", tls: {certificates: "off"}, redirect_to_https: 443}
   - {address: "127.0.0.1:0", tls: {certificates: auto}, hsts: {max_age: 24h, include_subdomains: true}}
-routes: [{name: app, hosts: [app.example.com], paths: [/ws/*], upstream: app}]
+routes: [{name: app, hosts: [%s], paths: [/ws/*], upstream: app}]
 upstreams: {app: {servers: ["%s"]}}
 admin: {address: "off"}
 tls:
-%s`, server, ca.Config(t.TempDir(), more))
+%s`, host, server, ca.Config(t.TempDir()))
 }
 
 // A host gets its certificate by itself; requests in clear text are sent to https, but for those of the CA.
@@ -28,7 +29,7 @@ func TestAutomaticCertificates(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.New(t, acmetest.Setup{})
 	up := wstest.NewRecorder(t, wstest.Echo)
-	g := newGateway(t, automatic(t, ca, "ws://"+up.Addr(), ""))
+	g := newGateway(t, automatic(t, ca, "app.example.com", "ws://"+up.Addr()))
 	plain, secure := g.Addrs()[0].String(), g.Addrs()[1].String()
 	ca.HTTP.To(plain)
 	ca.TLS.To(secure)
@@ -152,7 +153,7 @@ func TestReloadAddsHost(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.New(t, acmetest.Setup{})
 	up := wstest.NewRecorder(t, wstest.Echo)
-	config := automatic(t, ca, "ws://"+up.Addr(), "")
+	config := automatic(t, ca, "old.example.com", "ws://"+up.Addr())
 	g := newGateway(t, config)
 	secure := g.Addrs()[1].String()
 	ca.HTTP.To(g.Addrs()[0].String())
@@ -167,9 +168,9 @@ func TestReloadAddsHost(t *testing.T) {
 		defer c.Close()
 		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
-	waitFor(t, "a certificate", func() bool { return serial("app.example.com") != "" })
-	before := serial("app.example.com")
-	more, _, err := loadText(t, strings.Replace(config, "[app.example.com]", "[app.example.com, new.example.com]", 1))
+	waitFor(t, "a certificate", func() bool { return serial("old.example.com") != "" })
+	before := serial("old.example.com")
+	more, _, err := loadText(t, strings.Replace(config, "[old.example.com]", "[old.example.com, new.example.com]", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +178,8 @@ func TestReloadAddsHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "a certificate of the new host", func() bool { return serial("new.example.com") != "" })
-	if serial("app.example.com") != before || ca.Orders() != 2 {
-		t.Errorf("%d orders, want 2; the first host has another certificate: %t", ca.Orders(), serial("app.example.com") != before)
+	if serial("old.example.com") != before || ca.Orders() != 2 {
+		t.Errorf("%d orders, want 2; the first host has another certificate: %t", ca.Orders(), serial("old.example.com") != before)
 	}
 	less, _, err := loadText(t, config)
 	if err != nil {
@@ -187,7 +188,7 @@ func TestReloadAddsHost(t *testing.T) {
 	if err := g.Reload(less.Config); err != nil {
 		t.Fatal(err)
 	}
-	if serial("new.example.com") != "" || serial("app.example.com") != before {
+	if serial("new.example.com") != "" || serial("old.example.com") != before {
 		t.Error("after the second reload the new host must be gone, the other one not")
 	}
 }

@@ -167,8 +167,8 @@ func TestRenewalUnderLoad(t *testing.T) {
 // whatever is wrong with the CA, the certificate that is there serves on, and what is wrong can be seen.
 func TestFaultsOfTheCA(t *testing.T) {
 	t.Parallel()
-	wrongChain := func(t *testing.T) http.HandlerFunc {
-		other := certSpec{names: []string{"fault.example.com"}}.write(t, t.TempDir())
+	wrongChain := func(t *testing.T, host string) http.HandlerFunc {
+		other := certSpec{names: []string{host}}.write(t, t.TempDir())
 		chain, err := os.ReadFile(other.Cert)
 		check(t, err)
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -184,54 +184,55 @@ func TestFaultsOfTheCA(t *testing.T) {
 		}
 	}
 	tests := map[string]struct {
-		fault  func(t *testing.T) http.HandlerFunc
+		fault  func(t *testing.T, host string) http.HandlerFunc
 		reason string
 	}{
-		"down": {func(*testing.T) http.HandlerFunc {
+		"down": {func(*testing.T, string) http.HandlerFunc {
 			return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 		}, "unreachable"},
-		"rate-limited": {func(*testing.T) http.HandlerFunc { return acmetest.Problem(429, "rateLimited") }, "rate_limited"},
-		"wrong nonce":  {func(*testing.T) http.HandlerFunc { return acmetest.Problem(400, "badNonce") }, "refused"},
-		"wrong chain":  {wrongChain, "chain"},
-		"refused":      {func(*testing.T) http.HandlerFunc { return acmetest.Problem(403, "rejectedIdentifier") }, "refused"},
+		"rate-limited": {func(*testing.T, string) http.HandlerFunc { return acmetest.Problem(429, "rateLimited") }, "rate_limited"},
+		"nonce":        {func(*testing.T, string) http.HandlerFunc { return acmetest.Problem(400, "badNonce") }, "refused"},
+		"chain":        {wrongChain, "chain"},
+		"refused":      {func(*testing.T, string) http.HandlerFunc { return acmetest.Problem(403, "rejectedIdentifier") }, "refused"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ca := acmetest.New(t, acmetest.Setup{})
 			cfg := acmeConfig(t, ca)
-			g := startAuto(t, ca, cfg, nil, nil, "fault.example.com", "well.example.com")
-			serial := g.serial(t, "fault.example.com")
-			g.serial(t, "well.example.com")
-			ca.Fault(test.fault(t))
+			faulty, well := name+".fault.example.com", name+".well.example.com" // challenges are kept by name, for the whole process
+			g := startAuto(t, ca, cfg, nil, nil, faulty, well)
+			serial := g.serial(t, faulty)
+			g.serial(t, well)
+			ca.Fault(test.fault(t, faulty))
 			a := g.auto.Load()
-			if err := a.magic.RenewCertSync(context.Background(), "fault.example.com", true); err == nil {
+			if err := a.magic.RenewCertSync(context.Background(), faulty, true); err == nil {
 				t.Fatal("the renewal went well")
 			}
-			for _, host := range []string{"fault.example.com", "well.example.com"} {
+			for _, host := range []string{faulty, well} {
 				if _, err := g.dial(host); err != nil {
 					t.Errorf("%s: %v", host, err)
 				}
 			}
-			if got := g.serial(t, "fault.example.com"); got != serial {
+			if got := g.serial(t, faulty); got != serial {
 				t.Errorf("another certificate is in service")
 			}
 			if n, _ := g.metric(t, "framegate_certificate_errors_total", test.reason); n == 0 {
 				t.Errorf("no error counted as %s:\n%s", test.reason, g.log)
 			}
 			if test.reason != "chain" { // which certmagic does not tell of
-				if n, ok := g.metric(t, "framegate_certificate_failures", "fault.example.com", test.reason); !ok || n != 1 {
+				if n, ok := g.metric(t, "framegate_certificate_failures", faulty, test.reason); !ok || n != 1 {
 					t.Errorf("failures: %v %v", n, ok)
 				}
-				if n, ok := g.metric(t, "framegate_certificate_retry_seconds", "fault.example.com"); !ok || n < 30 || n > 60 {
+				if n, ok := g.metric(t, "framegate_certificate_retry_seconds", faulty); !ok || n < 30 || n > 60 {
 					t.Errorf("next attempt in %v s", n)
 				}
 				g.log.wait(t, "certificate not renewed, the old one stays in service", "reason="+test.reason)
 			}
 			ca.Fault(nil)
-			check(t, a.magic.RenewCertSync(context.Background(), "fault.example.com", true))
-			eventually(t, "the new certificate is in service", func() bool { return g.serial(t, "fault.example.com") != serial })
-			if _, ok := g.metric(t, "framegate_certificate_failures", "fault.example.com", test.reason); ok {
+			check(t, a.magic.RenewCertSync(context.Background(), faulty, true))
+			eventually(t, "the new certificate is in service", func() bool { return g.serial(t, faulty) != serial })
+			if _, ok := g.metric(t, "framegate_certificate_failures", faulty, test.reason); ok {
 				t.Error("the problem is still shown")
 			}
 		})

@@ -56,13 +56,16 @@ func (s *redisStore) storeAll(ctx context.Context, entries []keyValue) error {
 	for _, e := range entries {
 		fields = append(fields, e.key, s.sealer.seal(e.key, e.value, time.Now()))
 	}
-	return s.explain(s.client.HSet(ctx, s.hash, fields...).Err())
+	return s.explain(ctx, s.client.HSet(ctx, s.hash, fields...).Err())
 }
 
-// explain says who an error is of.
-func (s *redisStore) explain(err error) error {
+// explain says who an error is of: what the caller's own deadline cuts short is the deadline's, whatever the connection says of it.
+func (s *redisStore) explain(ctx context.Context, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		err = context.DeadlineExceeded
 	}
 	return fmt.Errorf("certificate store in Redis at %s: %w", s.client.Options().Addr, err)
 }
@@ -79,7 +82,7 @@ func (s *redisStore) load(ctx context.Context, key string) ([]byte, time.Time, e
 		return nil, time.Time{}, errNoKey(key)
 	}
 	if err != nil {
-		return nil, time.Time{}, s.explain(err)
+		return nil, time.Time{}, s.explain(ctx, err)
 	}
 	return s.sealer.open(key, sealed)
 }
@@ -90,14 +93,14 @@ func (s *redisStore) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return s.explain(s.client.HDel(ctx, s.hash, append(below, key)...).Err())
+	return s.explain(ctx, s.client.HDel(ctx, s.hash, append(below, key)...).Err())
 }
 
 // below returns the keys of the entries in a directory.
 func (s *redisStore) below(ctx context.Context, dir string) ([]string, error) {
 	keys, err := s.client.HKeys(ctx, s.hash).Result()
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, s.explain(ctx, err)
 	}
 	slices.Sort(keys)
 	return slices.DeleteFunc(keys, func(key string) bool { return dir != "" && !strings.HasPrefix(key, dir+"/") }), nil
@@ -184,7 +187,7 @@ func (s *redisStore) TryLock(ctx context.Context, name string) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, s.explain(err)
+		return false, s.explain(ctx, err)
 	}
 	renewal, stop := context.WithCancel(context.Background())
 	lock := &redisLock{token: token, stop: stop, done: make(chan struct{})}
@@ -224,7 +227,7 @@ func (s *redisStore) Unlock(ctx context.Context, name string) error {
 	}
 	lock.stop()
 	<-lock.done
-	return s.explain(releaseScript.Run(ctx, s.client, []string{s.locks + name}, lock.token).Err())
+	return s.explain(ctx, releaseScript.Run(ctx, s.client, []string{s.locks + name}, lock.token).Err())
 }
 
 // close waits until no lock is held, and ends the connections.

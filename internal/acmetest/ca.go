@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/core"
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
@@ -41,6 +42,7 @@ type CA struct {
 	TLS  *Forward // and for tls-alpn-01
 
 	issuer *ca.CAImpl
+	store  *db.MemoryStore
 	orders atomic.Int64
 	fault  atomic.Pointer[http.HandlerFunc]
 	ocsp   atomic.Int64
@@ -60,6 +62,7 @@ func New(t testing.TB, setup Setup) *CA {
 	c := &CA{DNS: newDNS(t), HTTP: newForward(t), TLS: newForward(t)}
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
+	c.store = store
 	for id, key := range setup.EAB {
 		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
 			t.Fatal(err)
@@ -99,8 +102,22 @@ func (c *CA) front(next http.Handler) http.Handler {
 		if r.URL.Path == "/order-plz" {
 			c.orders.Add(1)
 		}
+		if id, ok := strings.CutPrefix(r.URL.Path, "/certZ/"); ok {
+			c.indexPadded(id)
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// indexPadded has the order of a certificate found by its serial number as DER writes it, with a zero in front of a high bit: Pebble keeps it
+// without, and so refuses one renewal in 256 for the certificate that it replaces (RFC 9773 section 4.1).
+func (c *CA) indexPadded(id string) {
+	order, err := c.store.GetOrderByIssuedSerial(id)
+	if err != nil || id < "8" {
+		return
+	}
+	padded := &core.Order{Order: order.Order, ID: order.ID, AccountID: order.AccountID, Names: order.Names, CertificateObject: &core.Certificate{ID: "00" + id}}
+	_ = c.store.AddOrderByIssuedSerial(padded) // fails without a certificate only
 }
 
 // claimed knows whether a fault has answered.
