@@ -33,9 +33,9 @@ test: tools-for-tests
 	$(GO) test -run NoAllocation ./proxy/relay ./proxy/reactor
 
 # What the tests need beside Go: Node.js with its packages, Chromium, certutil that makes it trust a root, a compiler for the race detector,
-# Redis, sslscan.
+# Redis, sslscan, systemd-analyze.
 tools-for-tests: $(PEERS)/node_modules/.package-lock.json
-	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential redis-server:redis-server sslscan:sslscan
+	.ci/packages chromium:chromium certutil:libnss3-tools gcc:build-essential redis-server:redis-server sslscan:sslscan systemd-analyze:systemd
 
 $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 	.ci/node $(PEERS)

@@ -176,7 +176,7 @@ func (j *jwtRule) judge(ctx context.Context, a *Admission) *Refusal {
 	if err != nil {
 		return refusedToken(err)
 	}
-	names := revocation.NamesOf(claims.Issuer, claims.Get)
+	names := revocation.NamesOf(claims.Issuer, claims.IssuedAt, claims.Get)
 	if j.revoked.Has(names, a.Now) {
 		return &Refusal{Status: http.StatusUnauthorized, Reason: reasonRevoked, Challenge: challengeInvalid}
 	}

@@ -88,7 +88,7 @@ func (p *Policy) Renew(record *Record, address netip.Addr, route string, held []
 	if old == nil || claims.Subject == "" || old.Subject != claims.Subject || old.Issuer != claims.Issuer {
 		return nil, nil, errOtherSubject
 	}
-	rest.token, rest.names = claims.Memo(), revocation.NamesOf(claims.Issuer, claims.Get)
+	rest.token, rest.names = claims.Memo(), revocation.NamesOf(claims.Issuer, claims.IssuedAt, claims.Get)
 	if r.by.revoked.Has(rest.names, now) {
 		return nil, nil, errRevoked
 	}

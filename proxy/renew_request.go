@@ -62,9 +62,9 @@ func (s *Server) renewByRequest(st *site, rt *route, w http.ResponseWriter, r *h
 	return nil
 }
 
-// subjectOf is what a token's subject is revoked by at its issuer.
-func subjectOf(claims *jwt.Claims) map[revocation.Name]bool {
-	return map[revocation.Name]bool{revocation.NameOf(revocation.Subject, claims.Issuer, claims.Subject): true}
+// subjectOf is what would revoke a token's subject at its issuer.
+func subjectOf(claims *jwt.Claims) revocation.Group {
+	return revocation.Group{revocation.NameOf(revocation.Subject, claims.Issuer, claims.Subject): revocation.All}
 }
 
 // routeName is the name of the route that has admitted the connection.

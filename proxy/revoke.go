@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,8 +27,8 @@ type revoker struct {
 	wg     sync.WaitGroup // loop
 	wake   chan struct{}
 
-	mu    sync.Mutex
-	names map[revocation.Name]bool // that loop has not seen yet
+	mu   sync.Mutex
+	news revocation.Group // that loop has not seen yet
 }
 
 func newRevoker(s *Server, cfg *Config) *revoker {
@@ -57,15 +58,15 @@ func (r *revoker) close() {
 	r.wg.Wait()
 }
 
-// tell has the connections of some names closed. Who connects later finds them
-// in the set.
-func (r *revoker) tell(names []revocation.Name) {
+// tell has the connections that are revoked closed. Who connects later finds
+// the revocations in the set.
+func (r *revoker) tell(news revocation.Group) {
 	r.mu.Lock()
-	if r.names == nil {
-		r.names = map[revocation.Name]bool{}
+	if r.news == nil {
+		r.news = revocation.Group{}
 	}
-	for _, n := range names {
-		r.names[n] = true
+	for name, before := range news {
+		r.news.Add(revocation.Revocation{Name: name, Before: before})
 	}
 	r.mu.Unlock()
 	select {
@@ -74,8 +75,8 @@ func (r *revoker) tell(names []revocation.Name) {
 	}
 }
 
-// loop is the goroutine. It looks at all connections once for all names that
-// have come meanwhile.
+// loop is the goroutine. It looks at all connections once for all revocations
+// that have come meanwhile.
 func (r *revoker) loop(ctx context.Context) {
 	for {
 		select {
@@ -84,24 +85,25 @@ func (r *revoker) loop(ctx context.Context) {
 			return
 		}
 		r.mu.Lock()
-		names := r.names
-		r.names = nil
+		news := r.news
+		r.news = nil
 		r.mu.Unlock()
-		if !r.end(ctx, names) {
+		if !r.end(ctx, news) {
 			return
 		}
 	}
 }
 
-// end closes the connections of some names: at the rate of a drain, so that if
-// they are many they do not all come back at once. It reports whether it could.
-func (r *revoker) end(ctx context.Context, names map[revocation.Name]bool) bool {
+// end closes the connections that are revoked: at the rate of a drain, so that
+// if they are many they do not all come back at once. It reports whether it
+// could.
+func (r *revoker) end(ctx context.Context, news revocation.Group) bool {
 	s := r.server
-	list := s.sessions.named(names)
+	list := s.sessions.named(news)
 	closes := pacer{}
 	if len(list) > 0 {
 		closes.rate = s.site.Load().cfg.Drain.Rate.PerSecond
-		s.log.Info("connections revoked", "revocations", len(names), "connections", len(list))
+		s.log.Info("connections revoked", "revocations", len(news), "connections", len(list))
 	}
 	for _, c := range list {
 		if !closes.wait(ctx) {
@@ -115,12 +117,12 @@ func (r *revoker) end(ctx context.Context, names map[revocation.Name]bool) bool 
 // revoke ends a session that is not permitted any more.
 func revoke(core *relay.Session, now time.Time) { core.Fail(relay.Revoked, now) }
 
-// named returns the sessions that some names are of.
-func (s *sessions) named(names map[revocation.Name]bool) (list []*connection) {
+// named returns the sessions that some revocations are of.
+func (s *sessions) named(group revocation.Group) (list []*connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
-		if c.known().Names().Any(names) {
+		if group.Meets(c.known().Names()) {
 			list = append(list, c)
 		}
 	}
@@ -129,51 +131,70 @@ func (s *sessions) named(names map[revocation.Name]bool) (list []*connection) {
 
 // A revocationOrder is the body of POST /-/revoke.
 type revocationOrder struct {
-	Token   string  `json:"jti"`
-	Subject string  `json:"sub"`
-	Session string  `json:"sid"`
-	Issuer  string  `json:"iss"`
-	Until   float64 `json:"until"` // as exp of a token: seconds since 1970
-	TTL     string  `json:"ttl"`
+	Token   string   `json:"jti"`
+	Subject string   `json:"sub"`
+	Session string   `json:"sid"`
+	Issuer  string   `json:"iss"`
+	Before  *float64 `json:"issued_before"` // as iat of a token: seconds since 1970; nil for all tokens
+	Until   float64  `json:"until"`         // as exp
+	TTL     string   `json:"ttl"`
+
+	kind  revocation.Kind
+	of    revocation.Revocation
+	until time.Time
 }
 
-const wantedOrder = `want JSON of one of jti, sub and sid, perhaps with iss, and with until (seconds since 1970) or ttl, such as {"jti": "4f9c", "ttl": "1h"}`
+// sooner is how far the clock of whoever orders may be ahead of ours.
+const sooner = time.Minute
+
+var (
+	errOrder  = errors.New(`want JSON of one of jti, sub and sid, perhaps with iss, with issued_before (seconds since 1970; not with jti), and with until (the same) or ttl, such as {"sub": "alice", "ttl": "1h"}`)
+	errBefore = errors.New("issued_before is in the future, or no time at all")
+	errUntil  = errors.New("until or ttl is not within the time that revocation.ttl allows, from now on")
+)
 
 // parseRevocation reads an order, whose revocation holds until a time that is
 // within most.
-func parseRevocation(body string, now time.Time, most time.Duration) (o revocationOrder, kind revocation.Kind, n revocation.Name, until time.Time, err error) {
+func parseRevocation(body string, now time.Time, most time.Duration) (o revocationOrder, err error) {
 	d := json.NewDecoder(strings.NewReader(body))
 	d.DisallowUnknownFields()
-	bad := errors.New(wantedOrder)
 	if d.Decode(&o) != nil || d.Decode(&struct{}{}) != io.EOF { //nolint:errorlint // Decode returns it as it is
-		return o, kind, n, until, bad
+		return o, errOrder
 	}
 	var id string
-	for of, text := range map[revocation.Kind]string{revocation.Token: o.Token, revocation.Subject: o.Subject, revocation.Session: o.Session} {
+	for kind, text := range map[revocation.Kind]string{revocation.Token: o.Token, revocation.Subject: o.Subject, revocation.Session: o.Session} {
 		if text != "" && id != "" {
-			return o, kind, n, until, bad
+			return o, errOrder
 		}
 		if text != "" {
-			kind, id = of, text
+			o.kind, id = kind, text
 		}
 	}
-	until = now.Add(most)
+	if id == "" || o.Until != 0 && o.TTL != "" || o.Before != nil && o.kind == revocation.Token {
+		return o, errOrder
+	}
+	o.of = revocation.Revocation{Name: revocation.NameOf(o.kind, o.Issuer, id), Before: revocation.All}
+	if o.Before != nil {
+		if latest := now.Add(sooner).Unix(); !(*o.Before > 0 && *o.Before <= float64(latest)) {
+			return o, errBefore
+		}
+		o.of.Before = int64(math.Ceil(*o.Before))
+	}
+	o.until = now.Add(most)
 	switch {
-	case id == "", o.Until != 0 && o.TTL != "":
-		return o, kind, n, until, bad
 	case o.TTL != "":
 		ttl, err := time.ParseDuration(o.TTL)
 		if err != nil {
-			return o, kind, n, until, bad
+			return o, errOrder
 		}
-		until = now.Add(ttl)
+		o.until = now.Add(ttl)
 	case o.Until != 0:
-		until = time.UnixMilli(int64(o.Until * 1000))
+		o.until = time.UnixMilli(int64(o.Until * 1000))
 	}
-	if !until.After(now) || until.Sub(now) > most {
-		return o, kind, n, until, errors.New("until or ttl is not within the time that revocation.ttl allows, from now on")
+	if !o.until.After(now) || o.until.Sub(now) > most {
+		return o, errUntil
 	}
-	return o, kind, revocation.NameOf(kind, o.Issuer, id), until, nil
+	return o, nil
 }
 
 // serveRevoke answers POST /-/revoke: 200, or 202 where other gateways will hear
@@ -185,27 +206,33 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	o, kind, name, until, err := parseRevocation(body, now, time.Duration(s.site.Load().cfg.Revocation.TTL))
+	o, err := parseRevocation(body, now, time.Duration(s.site.Load().cfg.Revocation.TTL))
 	if err != nil {
 		answer(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if _, err := s.shared.policies.Revoked.Add(name, until, now); err != nil {
-		s.log.Error("revocation refused", "kind", string(kind), "name", name.String(), "reason", err.Error())
+	if _, err := s.shared.policies.Revoked.Add(o.of, o.until, now); err != nil {
+		s.log.Error("revocation refused", "kind", string(o.kind), "name", o.of.Name.String(), "reason", err.Error())
 		answer(w, http.StatusInsufficientStorage, err.Error()+", see revocation.max")
 		return
 	}
 	s.revoker.made.Inc()
-	s.revoker.tell([]revocation.Name{name})
+	s.revoker.tell(revocation.Group{o.of.Name: o.of.Before})
 	reach, status := "this", http.StatusOK
 	switch {
 	case s.revoker.redis == nil:
-	case s.revoker.redis.Share(r.Context(), name, until):
+	case s.revoker.redis.Share(r.Context(), o.of, o.until):
 		reach = "all"
 	default:
 		status = http.StatusAccepted
 	}
-	s.log.Info("revoked", "client", r.RemoteAddr, "kind", string(kind), "name", name.String(), "any_issuer", o.Issuer == "",
-		"until", until.UTC().Format(time.RFC3339), "gateways", reach)
-	writeJSON(w, status, "application/json", map[string]any{"until": until.Unix(), "gateways": reach})
+	attrs := []any{
+		"client", r.RemoteAddr, "kind", string(o.kind), "name", o.of.Name.String(), "any_issuer", o.Issuer == "",
+		"until", o.until.UTC().Format(time.RFC3339), "gateways", reach,
+	}
+	if o.Before != nil {
+		attrs = append(attrs, "issued_before", time.Unix(o.of.Before, 0).UTC().Format(time.RFC3339))
+	}
+	s.log.Info("revoked", attrs...)
+	writeJSON(w, status, "application/json", map[string]any{"until": o.until.Unix(), "gateways": reach})
 }

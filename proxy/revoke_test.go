@@ -129,6 +129,42 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+// Who is revoked up to a time can come back with a token that is newer, also over the connection that there is, and from another gateway's word.
+func TestRevokeIssuedBefore(t *testing.T) {
+	t.Parallel()
+	store := miniredis.RunT(t)
+	up := wstest.NewRecorder(t, wstest.Echo)
+	config := tokened("ws://"+up.Addr(), fmt.Sprintf("redis: {url: \"redis://%s\", timeout: 1s}", store.Addr()))
+	one, two := startGateway(t, config), startGateway(t, config)
+	for _, g := range []*gateway{one, two} {
+		waitFor(t, "redis", func() bool { return g.metrics.series(t)["framegate_revocation_redis_up{}"] == 1 })
+	}
+	now := time.Now().Truncate(time.Second)
+	issued := func(ago time.Duration) string {
+		return signed(t, map[string]any{"sub": "alice", "iat": now.Add(-ago).Unix()})
+	}
+	silent := signed(t, map[string]any{"sub": "alice"})
+	old, fresh, unsaid, elsewhere := one.enter(t, "app.example.com", bears(issued(time.Hour))), one.enter(t, "app.example.com", bears(issued(time.Minute))),
+		one.enter(t, "app.example.com", bears(silent)), two.enter(t, "app.example.com", bears(issued(time.Hour)))
+	if status, text := one.post(t, "/-/revoke", fmt.Sprintf(`{"sub": "alice", "issued_before": %d}`, now.Add(-time.Minute).Unix())); status != 200 {
+		t.Fatalf("got %d %s", status, text)
+	}
+	for _, c := range []*wstest.Client{old, unsaid, elsewhere} {
+		c.ExpectClose(1008)
+	}
+	lives(t, "issued then", fresh)
+	for _, g := range []*gateway{one, two} {
+		for token, want := range map[string]int{issued(time.Hour): 401, issued(61 * time.Second): 401, issued(time.Minute): 101, silent: 401} {
+			if got := g.statusOf(t, token); got != want {
+				t.Errorf("got %d, want %d", got, want)
+			}
+		}
+	}
+	if lines := one.log.lines(t, "revoked"); len(lines) != 1 || lines[0]["issued_before"] != now.Add(-time.Minute).UTC().Format(time.RFC3339) {
+		t.Errorf("got the log %v", lines)
+	}
+}
+
 // What is revoked while its handshake is under way, behind its admission, is closed as soon as it is there.
 func TestRevokeLate(t *testing.T) {
 	t.Parallel()
@@ -173,7 +209,8 @@ func TestRevokeOrders(t *testing.T) {
 	for body, want := range map[string]int{
 		``: 400, `{}`: 400, `[]`: 400, `{"jti": ""}`: 400, `{"jti": 7}`: 400, `{"jti": "a", "sub": "b"}`: 400, `{"iss": "a"}`: 400, `{"jit": "a"}`: 400,
 		`{"jti": "a"} {}`: 400, `{"jti": "a", "ttl": "3h"}`: 400, `{"jti": "a", "ttl": "-1s"}`: 400, `{"jti": "a", "ttl": "soon"}`: 400, `{"jti": "a", "until": 1}`: 400,
-		`{"jti": "a", "until": 1e300}`: 400, fmt.Sprintf(`{"jti": "a", "ttl": "1h", "until": %d}`, time.Now().Add(time.Hour).Unix()): 400,
+		`{"jti": "a", "until": 1e300}`: 400, `{"jti": "a", "issued_before": 1}`: 400, `{"sub": "a", "issued_before": 0}`: 400, `{"sub": "a", "issued_before": -1}`: 400,
+		`{"sub": "a", "issued_before": "now"}`: 400, `{"sub": "a", "issued_before": 1e300}`: 400, fmt.Sprintf(`{"sub": "a", "issued_before": %d}`, time.Now().Add(time.Hour).Unix()): 400, fmt.Sprintf(`{"jti": "a", "ttl": "1h", "until": %d}`, time.Now().Add(time.Hour).Unix()): 400,
 	} {
 		if status, text := g.post(t, "/-/revoke", body); status != want {
 			t.Errorf("%s: got %d %s, want %d", body, status, text, want)

@@ -182,27 +182,12 @@ func (c *churned) rest() held {
 
 // echoUpstream is a server that sends each frame back, and keeps nothing.
 func echoUpstream(t *testing.T) (address string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); serving.Wait() })
-	serving.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer conn.Close()
-				if err := echoFrames(conn); err != nil && !errors.Is(err, io.EOF) {
-					t.Errorf("upstream: %v", err)
-				}
-			})
+	return wstest.Serve(t, func(conn net.Conn) {
+		defer conn.Close()
+		if err := echoFrames(conn); err != nil && !errors.Is(err, io.EOF) {
+			t.Errorf("upstream: %v", err)
 		}
 	})
-	return ln.Addr().String()
 }
 
 func echoFrames(conn net.Conn) error {

@@ -100,7 +100,7 @@ func (e *drainEnd) read() {
 	var message []byte
 	open := false
 	for {
-		first, payload, err := readDrainFrame(e.r, !e.masked)
+		f, err := wstest.ReadFrame(e.r)
 		switch {
 		case err != nil:
 			e.torn = e.torn || open || err != io.EOF
@@ -108,63 +108,23 @@ func (e *drainEnd) read() {
 			return
 		case e.code != 1006:
 			e.torn = true // something behind the Close
-		case first&0x0f == 8:
-			e.closed, e.code, e.torn = time.Now(), 1005, open
-			if len(payload) >= 2 {
-				e.code = int(payload[0])<<8 | int(payload[1])
-			}
-			open = false
+		case f.IsClose():
+			e.code, _ = f.CloseCode()
+			e.closed, e.torn, open = time.Now(), open, false
 			e.mu.Lock()
 			e.told = true
-			e.conn.Write(e.frame(0x88, payload))
+			e.conn.Write(e.frame(0x88, f.Payload))
 			e.mu.Unlock()
 			if !e.masked {
 				e.conn.(*net.TCPConn).CloseWrite()
 			}
 		default:
-			message = append(message, payload...)
-			if open = first&0x80 == 0; !open {
+			message = append(message, f.Payload...)
+			if open = f.First&0x80 == 0; !open {
 				e.texts, message = append(e.texts, message), nil
 			}
 		}
 	}
-}
-
-// readDrainFrame reads one frame; io.EOF is an end between two.
-func readDrainFrame(r *bufio.Reader, masked bool) (first byte, payload []byte, err error) {
-	head, err := r.Peek(2)
-	if err != nil {
-		if len(head) > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		return 0, nil, err
-	}
-	n, size := 2, int(head[1]&0x7f)
-	switch size {
-	case 126:
-		n += 2
-	case 127:
-		n += 8
-	}
-	if masked {
-		n += 4
-	}
-	whole := make([]byte, n)
-	if _, err = io.ReadFull(r, whole); err != nil {
-		return 0, nil, io.ErrUnexpectedEOF
-	}
-	if size >= 126 {
-		size = 0
-		for _, b := range whole[2 : 2+map[bool]int{true: 8, false: 2}[head[1]&0x7f == 127]] {
-			size = size<<8 | int(b)
-		}
-	}
-	whole = append(whole, make([]byte, size)...)
-	if _, err = io.ReadFull(r, whole[n:]); err != nil {
-		return 0, nil, io.ErrUnexpectedEOF
-	}
-	f, _ := wstest.ParseFrame(whole)
-	return f.First, f.Payload, nil
 }
 
 // newDrainHerd starts an upstream, and connects n clients once start has made a gateway in front of it.
@@ -177,19 +137,7 @@ func newDrainHerd(t *testing.T, n int, start func(upstream string) (addr string)
 			h.sessions[i].kind = drainNever
 		}
 	}
-	ln := wstest.Listen(t, "127.0.0.1:0")
-	var serving sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); serving.Wait() })
-	serving.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { h.welcome(conn) })
-		}
-	})
-	h.addr = start(ln.Addr().String())
+	h.addr = start(wstest.Serve(t, h.welcome))
 	dialling := make(chan struct{}, 16)
 	var all sync.WaitGroup
 	for i, s := range h.sessions {

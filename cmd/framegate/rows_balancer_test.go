@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,15 +21,8 @@ import (
 // startBalancer passes connections of TCP on to addr, each behind the bytes of header. What it makes ends with the test.
 func startBalancer(t *testing.T, addr string, header []byte) string {
 	t.Helper()
-	ln := wstest.Listen(t, "127.0.0.1:0")
-	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() {
-		cancel()
-		ln.Close()
-		running.Wait()
-	})
-	serve := func(client net.Conn) {
+	address := wstest.Serve(t, func(client net.Conn) {
 		defer client.Close()
 		server, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -48,17 +40,9 @@ func startBalancer(t *testing.T, addr string, header []byte) string {
 		io.Copy(server, client)
 		server.(*net.TCPConn).CloseWrite()
 		<-back
-	}
-	running.Go(func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { serve(client) })
-		}
 	})
-	return ln.Addr().String()
+	t.Cleanup(cancel) // before Serve waits
+	return address
 }
 
 // balancerHeader is a header of version 2.

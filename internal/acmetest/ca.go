@@ -43,6 +43,10 @@ type CA struct {
 
 	issuer *ca.CAImpl
 	store  *db.MemoryStore
+
+	mu        sync.Mutex
+	fulfilled []*core.Order
+
 	orders atomic.Int64
 	fault  atomic.Pointer[http.HandlerFunc]
 	ocsp   atomic.Int64
@@ -101,23 +105,39 @@ func (c *CA) front(next http.Handler) http.Handler {
 		}
 		if r.URL.Path == "/order-plz" {
 			c.orders.Add(1)
+			c.seeReplaced()
 		}
 		if id, ok := strings.CutPrefix(r.URL.Path, "/certZ/"); ok {
-			c.indexPadded(id)
+			c.remember(id)
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// indexPadded has the order of a certificate found by its serial number as DER writes it, with a zero in front of a high bit: Pebble keeps it
-// without, and so refuses one renewal in 256 for the certificate that it replaces (RFC 9773 section 4.1).
-func (c *CA) indexPadded(id string) {
+// remember keeps the order of a certificate, and has it found by its serial number as DER writes it, with a zero in front of a high bit: Pebble
+// knows it without, and so refuses one renewal in 256 for the certificate that it replaces (RFC 9773 section 4.1).
+func (c *CA) remember(id string) {
 	order, err := c.store.GetOrderByIssuedSerial(id)
-	if err != nil || id < "8" {
+	if err != nil {
 		return
 	}
-	padded := &core.Order{Order: order.Order, ID: order.ID, AccountID: order.AccountID, Names: order.Names, CertificateObject: &core.Certificate{ID: "00" + id}}
-	_ = c.store.AddOrderByIssuedSerial(padded) // fails without a certificate only
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fulfilled = append(c.fulfilled, order)
+	if id >= "8" {
+		padded := &core.Order{Order: order.Order, ID: order.ID, AccountID: order.AccountID, Names: order.Names, CertificateObject: &core.Certificate{ID: "00" + id}}
+		c.fulfilled = append(c.fulfilled, padded)
+		_ = c.store.AddOrderByIssuedSerial(padded) // fails without a certificate only
+	}
+}
+
+// seeReplaced makes what Pebble has written to the orders that were replaced visible: it reads that without their locks.
+func (c *CA) seeReplaced() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, order := range c.fulfilled {
+		_, _ = order.GetStatus() // takes the lock of who has written
+	}
 }
 
 // claimed knows whether a fault has answered.

@@ -167,9 +167,14 @@ func (c *Client) Frame() Frame {
 // ReadFrame reads one frame; io.EOF means an end between two frames.
 func (c *Client) ReadFrame() (Frame, error) {
 	c.arm()
+	return ReadFrame(c.r)
+}
+
+// ReadFrame reads one frame of either side; io.EOF means an end between two frames.
+func ReadFrame(r *bufio.Reader) (Frame, error) {
 	head := make([]byte, 0, 14)
 	for headerSize(head) == 0 || len(head) < headerSize(head) {
-		b, err := c.r.ReadByte()
+		b, err := r.ReadByte()
 		if err != nil {
 			if len(head) > 0 && err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -183,7 +188,7 @@ func (c *Client) ReadFrame() (Frame, error) {
 		return Frame{}, fmt.Errorf("frame of %d bytes", length)
 	}
 	whole := append(head, make([]byte, length)...)
-	if n, err := io.ReadFull(c.r, whole[len(head):]); err != nil {
+	if n, err := io.ReadFull(r, whole[len(head):]); err != nil {
 		return Frame{}, fmt.Errorf("after %d of %d payload bytes: %w", n, length, err)
 	}
 	f, _ := ParseFrame(whole)

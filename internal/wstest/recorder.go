@@ -96,6 +96,28 @@ func Listen(tb testing.TB, addr string) net.Listener {
 	return ln
 }
 
+// Serve has each connection to an address of the loopback interface served by a goroutine. The test's end closes the listener and waits for
+// these: what they wait for must end before, or with it.
+func Serve(tb testing.TB, serve func(net.Conn)) (address string) {
+	tb.Helper()
+	ln := Listen(tb, "127.0.0.1:0")
+	var running sync.WaitGroup
+	tb.Cleanup(func() {
+		ln.Close()
+		running.Wait()
+	})
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { serve(conn) })
+		}
+	})
+	return ln.Addr().String()
+}
+
 func startRecorder(tb testing.TB, ln net.Listener, r *Recorder) *Recorder {
 	tb.Helper()
 	r.tb, r.ln, r.changed, r.byPath = tb, ln, make(chan struct{}), make(map[string]Behaviour)

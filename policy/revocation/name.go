@@ -6,10 +6,13 @@ package revocation
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"iter"
+	"math"
 	"strings"
+	"time"
 )
 
 // A Kind is what an identifier is of.
@@ -59,36 +62,64 @@ func parseName(text string) (n Name, err error) {
 	return n, nil
 }
 
-// Names are those by each of which a connection can be revoked, one after the other.
+// A Revocation is of what has a name: of all of its tokens, or of those that were issued before a time, so that who is revoked can come back
+// with a new one. A token that does not say when it was issued counts as old.
+type Revocation struct {
+	Name   Name
+	Before int64 // seconds since 1970, All for every token
+}
+
+// All is the Before of what revokes every token, whenever it was issued.
+const All = math.MaxInt64
+
+// Names are those by each of which a connection can be revoked, one after the other, each with when its token was issued.
 type Names string
 
-// NamesOf returns those of a token of an issuer. get returns its claim of a kind, if it has one.
-func NamesOf(issuer string, get func(claim string) (string, bool)) Names {
+const issuedSize = 8
+
+// NamesOf returns those of a token of an issuer. issued is zero where it does not say when that was. get returns its claim of a kind, if it has one.
+func NamesOf(issuer string, issued time.Time, get func(claim string) (string, bool)) Names {
+	var at [issuedSize]byte
+	if !issued.IsZero() {
+		binary.BigEndian.PutUint64(at[:], uint64(max(issued.Unix(), 0)))
+	}
 	var b strings.Builder
 	for _, kind := range Kinds() {
 		if id, ok := get(string(kind)); ok && id != "" {
 			for _, of := range []string{"", issuer} {
 				n := NameOf(kind, of, id)
 				b.Write(n[:])
+				b.Write(at[:])
 			}
 		}
 	}
 	return Names(b.String())
 }
 
-// all yields them.
-func (names Names) all() iter.Seq[Name] {
-	return func(yield func(Name) bool) {
-		for len(names) >= nameSize && yield(Name([]byte(names[:nameSize]))) {
-			names = names[nameSize:]
+// all yields them, and when the token was issued, in seconds since 1970.
+func (names Names) all() iter.Seq2[Name, int64] {
+	return func(yield func(Name, int64) bool) {
+		const size = nameSize + issuedSize
+		for len(names) >= size && yield(Name([]byte(names[:nameSize])), int64(binary.BigEndian.Uint64([]byte(names[nameSize:size])))) {
+			names = names[size:]
 		}
 	}
 }
 
-// Any reports whether one of them is in a set.
-func (names Names) Any(of map[Name]bool) bool {
-	for n := range names.all() {
-		if of[n] {
+// A Group is several revocations: by name the latest Before.
+type Group map[Name]int64
+
+// Add adds one.
+func (g Group) Add(r Revocation) {
+	if old, ok := g[r.Name]; !ok || r.Before > old {
+		g[r.Name] = r.Before
+	}
+}
+
+// Meets reports whether one of them is of one of the names.
+func (g Group) Meets(names Names) bool {
+	for n, issued := range names.all() {
+		if before, ok := g[n]; ok && issued < before {
 			return true
 		}
 	}

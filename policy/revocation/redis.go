@@ -33,7 +33,7 @@ type Redis struct {
 	stream  string
 	ttl     time.Duration
 	timeout time.Duration
-	tell    func([]Name)
+	tell    func(Group)
 	log     *slog.Logger
 	up      prometheus.Gauge
 	learnt  prometheus.Counter
@@ -49,7 +49,7 @@ type Redis struct {
 
 // NewRedis starts to share set, whose revocations hold for ttl at most, and its goroutine; the caller closes it. It does not wait for Redis. tell hears of what
 // other gateways have revoked. c is valid.
-func NewRedis(c ratelimit.RedisConfig, set *Set, ttl time.Duration, tell func([]Name), log *slog.Logger) *Redis {
+func NewRedis(c ratelimit.RedisConfig, set *Set, ttl time.Duration, tell func(Group), log *slog.Logger) *Redis {
 	o := c.Options(func(string, string, ...any) {})
 	o.ReadTimeout, o.WriteTimeout = readTimeout, readTimeout
 	r := &Redis{
@@ -68,14 +68,14 @@ func NewRedis(c ratelimit.RedisConfig, set *Set, ttl time.Duration, tell func([]
 }
 
 // Share tells the other gateways of a revocation that the set has. It reports whether they will hear of it now; if not, they will once Redis is there.
-func (r *Redis) Share(ctx context.Context, n Name, until time.Time) bool {
+func (r *Redis) Share(ctx context.Context, one Revocation, until time.Time) bool {
 	client := r.client.Load()
 	if client == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*r.timeout) // perhaps with a new connection
 	defer cancel()
-	return r.append(ctx, client, map[Name]time.Time{n: until}) == nil
+	return r.append(ctx, client, map[Revocation]time.Time{one: until}) == nil
 }
 
 // Close ends the goroutine.
@@ -147,13 +147,13 @@ func (r *Redis) read(ctx context.Context, client *redis.Client, wait time.Durati
 		return 0, err
 	}
 	now := time.Now()
-	var news []Name
+	news := Group{}
 	for _, s := range streams {
 		for _, m := range s.Messages {
 			n++
 			r.last = m.ID
-			if name, fresh := r.take(m.Values, now); fresh {
-				news = append(news, name)
+			if one, fresh := r.take(m.Values, now); fresh {
+				news.Add(one)
 			}
 		}
 	}
@@ -164,31 +164,55 @@ func (r *Redis) read(ctx context.Context, client *redis.Client, wait time.Durati
 	return n, nil
 }
 
+// The fields of an entry of the stream.
+const (
+	fieldName   = "n"
+	fieldUntil  = "u" // ms since 1970
+	fieldBefore = "b" // s since 1970; missing for all tokens
+)
+
 // take takes one revocation. What is none is passed over.
-func (r *Redis) take(values map[string]any, now time.Time) (n Name, news bool) {
-	text, _ := values["n"].(string)
-	n, err := parseName(text)
-	text, _ = values["u"].(string)
-	ms, bad := strconv.ParseInt(text, 10, 64)
-	if err != nil || bad != nil {
+func (r *Redis) take(values map[string]any, now time.Time) (one Revocation, news bool) {
+	one, until, err := parse(values)
+	if err != nil {
 		r.log.Warn("no revocation", "stream", r.stream)
-		return n, false
+		return one, false
 	}
-	until := time.UnixMilli(ms)
 	if latest := now.Add(r.ttl); until.After(latest) {
 		until = latest
 	}
-	news, err = r.set.add(n, entry{until: until, shared: true}, now)
+	news, err = r.set.add(one, entry{until: until, shared: true}, now)
 	if err != nil {
 		r.log.Error("a revocation of another gateway is lost", "error", err.Error())
 	}
-	return n, news
+	return one, news
+}
+
+func parse(values map[string]any) (one Revocation, until time.Time, err error) {
+	text, _ := values[fieldName].(string)
+	if one.Name, err = parseName(text); err != nil {
+		return one, until, err
+	}
+	text, _ = values[fieldUntil].(string)
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return one, until, err
+	}
+	if one.Before = All; values[fieldBefore] != nil {
+		text, _ = values[fieldBefore].(string)
+		one.Before, err = strconv.ParseInt(text, 10, 64)
+	}
+	return one, time.UnixMilli(ms), err
 }
 
 // append adds revocations to the stream.
-func (r *Redis) append(ctx context.Context, client *redis.Client, all map[Name]time.Time) error {
-	for n, until := range all {
-		if err := client.XAdd(ctx, &redis.XAddArgs{Stream: r.stream, Values: []string{"n", n.String(), "u", strconv.FormatInt(until.UnixMilli(), 10)}}).Err(); err != nil {
+func (r *Redis) append(ctx context.Context, client *redis.Client, all map[Revocation]time.Time) error {
+	for one, until := range all {
+		fields := []string{fieldName, one.Name.String(), fieldUntil, strconv.FormatInt(until.UnixMilli(), 10)}
+		if one.Before != All {
+			fields = append(fields, fieldBefore, strconv.FormatInt(one.Before, 10))
+		}
+		if err := client.XAdd(ctx, &redis.XAddArgs{Stream: r.stream, Values: fields}).Err(); err != nil {
 			return err
 		}
 	}

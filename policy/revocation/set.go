@@ -19,21 +19,30 @@ var ErrFull = errors.New("too many revocations hold at once")
 
 // A Set is what is revoked now. It is safe for concurrent use.
 type Set struct {
-	mu    sync.RWMutex
-	names map[Name]entry
-	max   int
-	swept time.Time
+	mu      sync.RWMutex
+	entries map[place]entry
+	max     int
+	swept   time.Time
 }
+
+// place is where a revocation stands. One of all tokens and one of old tokens of the same name hold beside each other.
+type place struct {
+	name Name
+	old  bool
+}
+
+func (r Revocation) place() place { return place{r.Name, r.Before != All} }
 
 // entry is one revocation.
 type entry struct {
+	before int64 // of which a token was issued
 	until  time.Time
 	own    bool // it was made here
 	shared bool // Redis has it
 }
 
 // NewSet returns an empty one of at most max revocations.
-func NewSet(maximum int) *Set { return &Set{names: map[Name]entry{}, max: maximum} }
+func NewSet(maximum int) *Set { return &Set{entries: map[place]entry{}, max: maximum} }
 
 // SetMax changes how many there may be. Those that there are stay.
 func (s *Set) SetMax(maximum int) {
@@ -45,40 +54,51 @@ func (s *Set) SetMax(maximum int) {
 // sweepEvery is how often those that hold no more are looked for, which costs a look at each.
 const sweepEvery = time.Minute
 
-// Add revokes a name until a time. One that is revoked for longer stays so. news is whether it was not revoked before.
-func (s *Set) Add(n Name, until, now time.Time) (news bool, err error) {
-	return s.add(n, entry{until: until, own: true}, now)
+// Add revokes until a time. What is revoked for longer, or for later tokens, stays so. news is whether it was not revoked before.
+func (s *Set) Add(r Revocation, until, now time.Time) (news bool, err error) {
+	return s.add(r, entry{until: time.UnixMilli(until.UnixMilli()), own: true}, now) // as Redis keeps it
 }
 
-func (s *Set) add(n Name, e entry, now time.Time) (news bool, err error) {
+func (s *Set) add(r Revocation, e entry, now time.Time) (news bool, err error) {
+	e.before = r.Before
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.Sub(s.swept) >= sweepEvery {
 		s.sweep(now)
 	}
-	old, ok := s.names[n]
-	news = !ok || !now.Before(old.until)
-	switch {
+	old, ok := s.entries[r.place()]
+	switch holds := ok && now.Before(old.until); {
 	case !now.Before(e.until):
 		return false, nil
-	case !ok && len(s.names) >= s.max:
+	case !ok && len(s.entries) >= s.max:
 		return false, ErrFull
-	case !news && !e.until.After(old.until):
-		old.own, old.shared = old.own || e.own, old.shared || e.shared
-		e = old
-	case !news:
-		e.own = old.own || e.own
+	case holds:
+		news = e.before > old.before
+		e = old.and(e)
+	default:
+		news = true
 	}
-	s.names[n] = e
+	s.entries[r.place()] = e
 	return news, nil
+}
+
+// and is an entry that revokes what either of two does. Redis has it if it has one that does the same, or both.
+func (e entry) and(other entry) entry {
+	both := entry{before: max(e.before, other.before), until: e.until, own: e.own || other.own}
+	if other.until.After(e.until) {
+		both.until = other.until
+	}
+	has := func(e entry) bool { return e.shared && e.before == both.before && e.until.Equal(both.until) }
+	both.shared = has(e) || has(other) || e.shared && other.shared
+	return both
 }
 
 // sweep forgets what holds no more.
 func (s *Set) sweep(now time.Time) {
 	s.swept = now
-	for n, e := range s.names {
+	for at, e := range s.entries {
 		if !now.Before(e.until) {
-			delete(s.names, n)
+			delete(s.entries, at)
 		}
 	}
 }
@@ -90,12 +110,14 @@ func (s *Set) Has(names Names, now time.Time) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.names) == 0 {
+	if len(s.entries) == 0 {
 		return false
 	}
-	for n := range names.all() {
-		if e, ok := s.names[n]; ok && now.Before(e.until) {
-			return true
+	for n, issued := range names.all() {
+		for _, old := range []bool{false, true} {
+			if e, ok := s.entries[place{n, old}]; ok && now.Before(e.until) && issued < e.before {
+				return true
+			}
 		}
 	}
 	return false
@@ -105,7 +127,7 @@ func (s *Set) Has(names Names, now time.Time) bool {
 func (s *Set) Len(now time.Time) (n int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, e := range s.names {
+	for _, e := range s.entries {
 		if now.Before(e.until) {
 			n++
 		}
@@ -113,17 +135,17 @@ func (s *Set) Len(now time.Time) (n int) {
 	return n
 }
 
-// unshared returns what was revoked here and Redis is not known to have.
-func (s *Set) unshared(now time.Time) map[Name]time.Time {
+// unshared returns what was revoked here and Redis is not known to have, each until when.
+func (s *Set) unshared(now time.Time) map[Revocation]time.Time {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var list map[Name]time.Time
-	for n, e := range s.names {
+	var list map[Revocation]time.Time
+	for at, e := range s.entries {
 		if e.own && !e.shared && now.Before(e.until) {
 			if list == nil {
-				list = map[Name]time.Time{}
+				list = map[Revocation]time.Time{}
 			}
-			list[n] = e.until
+			list[Revocation{at.name, e.before}] = e.until
 		}
 	}
 	return list
@@ -133,8 +155,8 @@ func (s *Set) unshared(now time.Time) map[Name]time.Time {
 func (s *Set) unshare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, e := range s.names {
+	for at, e := range s.entries {
 		e.shared = false
-		s.names[n] = e
+		s.entries[at] = e
 	}
 }
