@@ -39,6 +39,8 @@ func newAdmin(s *Server, address string) (*admin, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /-/reload", s.serveReload)
 	mux.HandleFunc("POST /-/revoke", s.serveRevoke)
+	mux.HandleFunc("POST /-/drain", s.serveDrain)
+	mux.HandleFunc("POST /-/undrain", s.serveUndrain)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reason, ok := s.ready()

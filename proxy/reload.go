@@ -166,6 +166,7 @@ func (s *Server) commit(c *prepared, old *site) {
 	s.startCertificates(st)
 	s.site.Store(st)
 	s.reload.holds(st)
+	s.drains.forget(st)
 	s.keys.Start(st.keys)
 	setLevel(s.log, st.cfg.Log)
 	for _, l := range c.opened {

@@ -51,6 +51,9 @@ func (s *Server) contain(r *http.Request) {
 // plain serves a request that is no handshake.
 func (s *Server) plain(st *site, w http.ResponseWriter, r *http.Request) {
 	rt, path, no := st.routePlain(r)
+	if no == nil {
+		no = s.drained(rt)
+	}
 	switch {
 	case no != nil:
 	case path == rt.renewalPath():

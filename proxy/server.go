@@ -36,6 +36,7 @@ type Server struct {
 	admin      *admin
 	sessions   sessions
 	partial    *partial
+	drains     drains
 	reviews    reviews
 	reload     reloadStatus
 	asked      chan *ReloadRequest
@@ -113,7 +114,7 @@ func New(cfg *Config, log *slog.Logger, version string, sockets *Sockets) (_ *Se
 	s.reviews.register(s.metrics.registry)
 	s.reload.register(s.metrics.registry)
 	s.reload.holds(s.site.Load())
-	s.metrics.registry.MustRegister(s.upstreams.Watched())
+	s.metrics.registry.MustRegister(s.upstreams.Watched(), drainMetrics{s})
 	return s, nil
 }
 

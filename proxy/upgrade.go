@@ -88,6 +88,9 @@ func (s *Server) admit(st *site, r *http.Request) (*route, *handshake.Offer, *po
 		return nil, nil, nil, &refused{Refusal: refusal, result: resultMalformed}
 	}
 	rt, no := st.route(peerOf(r), offer.Host, offer.Path)
+	if no == nil {
+		no = s.drained(rt)
+	}
 	if no != nil {
 		return rt, nil, nil, no
 	}
