@@ -199,21 +199,20 @@ func (s *soak) run(l *link) error {
 			l.conn.Close() // which ends the reading too
 		}
 	})
-	reading := readSoak(l, e)
+	reading := s.read(l, e)
 	if reading != nil {
 		l.conn.Close()
 	}
 	close(e.closed)
 	writer.Wait()
-	s.messages.Add(int64(l.received))
 	if reading != nil {
 		return errors.Join(reading, writing)
 	}
 	return writing
 }
 
-// readSoak reads up to the other end's Close.
-func readSoak(l *link, e soakEnd) error {
+// read reads up to the other end's Close.
+func (s *soak) read(l *link, e soakEnd) error {
 	for {
 		event, err := l.next()
 		if err != nil {
@@ -238,7 +237,9 @@ func readSoak(l *link, e soakEnd) error {
 		default:
 			count, ended := strings.CutPrefix(string(event.payload[:min(len(endMark)+20, len(event.payload))]), endMark)
 			if !ended {
-				err = l.accept(event)
+				if err = l.accept(event); err == nil {
+					s.messages.Add(1)
+				}
 			} else if close(e.ended); count != strconv.FormatUint(l.received, 10) {
 				err = fmt.Errorf("%d messages have come, %s were sent", l.received, count)
 			}
