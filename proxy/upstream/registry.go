@@ -84,6 +84,9 @@ func (r *Registry) adopt(pool string, servers []*Server, now time.Time) {
 			}
 			r.states[key] = st
 		}
+		if st.lists == 0 { // it was removed while it had connections: its drain went with that
+			st.down.And(^uint32(Draining))
+		}
 		st.lists++
 		st.rules = s.rules
 		st.settle(now)

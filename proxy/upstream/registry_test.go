@@ -63,8 +63,8 @@ func TestRegistrySurvivesReload(t *testing.T) {
 	if again.Live() != 1 || len(w.registry.states) != 2 {
 		t.Errorf("the state of a removed server is gone before its connection")
 	}
-	if back := server(t, w.load("ws://c", "ws://a"), "a"); back.Live() != 1 || back.Available() {
-		t.Errorf("a server that came back is another one")
+	if back := server(t, w.load("ws://c", "ws://a"), "a"); back.Live() != 1 || !back.Available() {
+		t.Errorf("a server that came back has %d live, want 1, and is available: %v; its drain ended when it was removed", back.Live(), back.Available())
 	}
 	w.load("ws://c")
 	lease.Release()
