@@ -79,10 +79,12 @@ func (p pace) at(i, n int, jitter float64) time.Duration {
 	return time.Duration(float64(p.span(n)) / float64(n) * (float64(i) + jitter))
 }
 
-// drain carries an order out, at its pace. It returns early when ctx ends. The
-// order holds on for sessions that come late.
-func (s *sessions) drain(ctx context.Context, o *order, p pace) {
-	list := s.give(o)
+// drain gives an order and carries it out, at its pace. It returns early when
+// ctx ends. The order holds on for sessions that come late.
+func (s *sessions) drain(ctx context.Context, o *order, p pace) { o.carry(ctx, s.give(o), p) }
+
+// carry ends a list of sessions at a pace, or some of it when ctx ends before.
+func (o *order) carry(ctx context.Context, list []failer, p pace) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	start := time.Now()
@@ -126,29 +128,36 @@ func newPartial() *partial {
 	return p
 }
 
-// drainSome drains the sessions that which names, in the background and as the
-// configuration says of all of them. which is called with the sessions' lock
-// held, also for handshakes that end within lateFor. What is not closed yet
-// when stop is called stays.
+// drainSome drains the sessions that which names, and as the configuration says
+// of all of them. The order holds when drainSome returns, and is carried out in
+// the background. which is called with the sessions' lock held, also for
+// handshakes that end within lateFor. What is not closed yet when stop is called
+// stays.
 func (s *Server) drainSome(which func(*connection) bool, cause relay.Cause, d DrainConfig) (stop func()) {
 	p := s.partial
-	ctx, stop := context.WithCancel(p.ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over {
-		p.wg.Go(func() {
-			defer stop()
-			s.sessions.drainLoop(ctx, drainOrder(which, cause), d.pace(0))
-		})
+	if p.over {
+		return func() {}
 	}
-	return stop
+	ctx, cancel := context.WithCancel(p.ctx)
+	o := drainOrder(which, cause)
+	list := s.sessions.give(o)
+	p.wg.Go(func() {
+		defer cancel()
+		s.sessions.drainLoop(ctx, o, list, d.pace(0))
+	})
+	return func() {
+		cancel()
+		s.sessions.withdraw(o) // now: who comes from here on is not drained
+	}
 }
 
 // drainLoop is the goroutine of one partial drain.
-func (s *sessions) drainLoop(ctx context.Context, o *order, p pace) {
+func (s *sessions) drainLoop(ctx context.Context, o *order, list []failer, p pace) {
 	defer s.withdraw(o)
 	start := time.Now()
-	s.drain(ctx, o, p)
+	o.carry(ctx, list, p)
 	select {
 	case <-time.After(time.Until(start.Add(lateFor))):
 	case <-ctx.Done():

@@ -61,6 +61,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	s.Send(wstest.ClientFrame(0x88, wstest.CloseFrame(1000, "bye")))
 	s.ExpectClose(1000)
 	s.ExpectEOF(wstest.Patience)
+	waitFor(t, "its line", func() bool { return len(g.log.lines(t, "connection")) == 1 })
 	line := g.log.lines(t, "connection")[0]
 	if line["protocol"] != "HTTP/2.0" || line["close_code"] != 1000.0 {
 		t.Errorf("the log says %v", line)

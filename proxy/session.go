@@ -204,9 +204,9 @@ func (c *connection) Panicked(_ any, stack []byte) {
 
 // Ended implements reactor.Hooks.
 func (c *connection) Ended(result relay.Result, stats [2]relay.Stats) {
-	c.route.Load().meters.live.Dec()
 	c.server.metrics.closed(result)
 	c.ended(result, stats)
+	c.route.Load().meters.live.Dec()
 	c.server.sessions.leave(c)
 }
 

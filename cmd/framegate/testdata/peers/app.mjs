@@ -1,9 +1,10 @@
 // What the scripts of applications share. Each runs a real application, which listens on a Unix socket behind the gateway, and its users
 // on the other side: first what the application is for, then an attempt at everything that its policy forbids.
 import dns from 'node:dns';
-import { createServer } from 'node:http';
+import { createServer, get } from 'node:http';
+import { text } from 'node:stream/consumers';
 import WebSocket from 'ws';
-import { check, emit, equal, Inbox, nextLine, options, within } from './peer.mjs';
+import { check as plainCheck, emit, equal, Inbox, nextLine, options, within } from './peer.mjs';
 
 // Names below localhost are this machine (RFC 6761, section 6.3), which not every resolver knows.
 const { lookup } = dns;
@@ -11,6 +12,28 @@ dns.lookup = (name, ...rest) => lookup(name.endsWith('.localhost') ? '127.0.0.1'
 
 // headers are those of a page of the application.
 export const headers = { Origin: options.origin };
+
+// standing is the number of connections that stay between checks.
+export const standing = { connections: 0 };
+
+// settled waits until the gateway has given back the places of the connections that are over: it does so a moment after their clients have seen the end.
+export async function settled() {
+  await until('the places', async () => {
+    const answer = await new Promise((resolve, reject) => get(`http://${options.admin}/metrics`, resolve).on('error', reject)); // fetch says that it is a page
+    equal(answer.statusCode, 200, 'status of the metrics');
+    const series = await text(answer);
+    const live = [...series.matchAll(/^framegate_connections\{.*\} (\d+)$/gm)].map(([, n]) => Number(n));
+    return live.reduce((a, b) => a + b, 0) <= standing.connections;
+  });
+}
+
+// check runs one named check, which has all places to itself but those of standing connections.
+export function check(name, run) {
+  return plainCheck(name, async () => {
+    await settled();
+    await run();
+  });
+}
 
 // serve makes the HTTP server of an application and has it listen when what handles its requests is in place.
 export async function serve(handle, attach) {
@@ -89,7 +112,7 @@ export async function status(init = {}) {
 // until waits for a condition of this process.
 export async function until(what, condition) {
   const wait = async () => {
-    while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 10));
   };
   await within(20_000, what, wait());
 }

@@ -1,8 +1,8 @@
 // A chat on `ws` and its pages: JSON messages with a type, rooms, a search.
 import { randomUUID } from 'node:crypto';
 import { WebSocketServer } from 'ws';
-import { closes, Connection, crowd, headers, normal, refused, serve, status } from './app.mjs';
-import { check, done, equal } from './peer.mjs';
+import { check, closes, Connection, crowd, headers, normal, refused, serve, status } from './app.mjs';
+import { done, equal } from './peer.mjs';
 
 let sockets;
 await serve(null, (server) => {

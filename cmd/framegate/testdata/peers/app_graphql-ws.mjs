@@ -3,8 +3,8 @@ import { buildSchema, graphql } from 'graphql';
 import { createClient } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import WebSocket, { WebSocketServer } from 'ws';
-import { closes, crowd, headers, normal, refused, serve, status } from './app.mjs';
-import { check, done, equal, options, within } from './peer.mjs';
+import { check, closes, crowd, headers, normal, refused, serve, status } from './app.mjs';
+import { done, equal, options, within } from './peer.mjs';
 
 const schema = buildSchema(`
   type Query { hello(name: String): String, large: String }

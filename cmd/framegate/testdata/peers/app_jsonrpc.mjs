@@ -1,8 +1,8 @@
 // A node of a blockchain with json-rpc-2.0 on both sides of `ws`: calls, batches, subscriptions.
 import { JSONRPCClient, JSONRPCServer, JSONRPCServerAndClient } from 'json-rpc-2.0';
 import { WebSocketServer } from 'ws';
-import { closes, Connection, normal, refused, serve, status, until } from './app.mjs';
-import { check, done, equal } from './peer.mjs';
+import { check, closes, Connection, normal, refused, serve, settled, standing, status, until } from './app.mjs';
+import { done, equal } from './peer.mjs';
 
 let sockets;
 await serve(null, (server) => {
@@ -59,6 +59,7 @@ const filter = { address: `0x${'7a'.repeat(20)}`, fromBlock: '0x1' };
 const unavailable = '-32601 method not available', invalid = '-32600 invalid request', limited = '-32005 limit exceeded';
 
 let client = await connect();
+standing.connections = 1;
 await check('calls', async () => {
   equal(await client.request('eth_chainId', []), '0x1', 'result');
   equal(await client.request('eth_call', [{ data: '0xabcd' }, 'latest']), '0xabcd', 'result');
@@ -100,6 +101,7 @@ await check('the 9th connection, and a handshake too many', async () => {
   const error = await new Connection([], {}).opened.then(() => 'none', (err) => err.message);
   equal(error, 'Unexpected server response: 429', 'error of the 9th connection');
   await Promise.all(all.map((c) => c.close()));
+  await settled();
   const again = await Promise.allSettled(Array.from({ length: 7 }, () => new Connection([], {}).opened));
   equal(again.some(({ reason }) => reason?.message === 'Unexpected server response: 429'), true, 'a handshake is refused');
   await Promise.all(again.map(({ value }) => value?.close()));
@@ -156,6 +158,7 @@ await check('what reached the node', async () => {
 await closes('65 KiB', 1009, 'message is too big', (c) => c.send(JSON.stringify(request(1, 'eth_call', [{ data: 'x'.repeat(65 << 10) }]))), { given: {} });
 await closes('5 MiB of the node', 1011, 'peer sent too much', (c) => c.send(JSON.stringify(request(1, 'eth_getProof', []))), { given: {} });
 await client.connection.close();
+standing.connections = 0;
 await refused('a page of a stranger', 403, [], { Origin: 'https://stranger.example' });
 await check('a page of a wallet', () => new Connection([], { Origin: 'https://one.wallet.example' }).opened.then((c) => c.close()));
 await check('a plain request', async () => equal(await status(), 426, 'status'));

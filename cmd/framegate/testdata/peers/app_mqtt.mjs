@@ -2,8 +2,8 @@
 import { Aedes } from 'aedes';
 import mqtt from 'mqtt';
 import WebSocket, { createWebSocketStream, WebSocketServer } from 'ws';
-import { closes, Connection, normal, refused, serve, status, until } from './app.mjs';
-import { check, done, equal, options, within } from './peer.mjs';
+import { check, closes, Connection, normal, refused, serve, status, until } from './app.mjs';
+import { done, equal, options, within } from './peer.mjs';
 
 const broker = await Aedes.createBroker();
 let sockets;

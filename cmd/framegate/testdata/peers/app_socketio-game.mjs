@@ -1,8 +1,8 @@
 // A game with socket.io on both sides, over WebSocket alone: events with and without acknowledgement, snapshots as binary attachments.
 import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
-import { crowd, headers, normal, refused, serve, status, until } from './app.mjs';
-import { check, done, equal, options, within } from './peer.mjs';
+import { check, crowd, headers, normal, refused, serve, status, until } from './app.mjs';
+import { done, equal, options, within } from './peer.mjs';
 
 const events = []; // [name, argument] that have reached the game
 const heartbeat = 200; // milliseconds

@@ -1,7 +1,7 @@
 // Sensors that send records of 12 bytes behind a version, in binary messages, to a service on `ws` which acknowledges now and then.
 import { WebSocketServer } from 'ws';
-import { closes, Connection, crowd, normal, serve, status, until } from './app.mjs';
-import { check, done, equal } from './peer.mjs';
+import { check, closes, Connection, crowd, normal, serve, status, until } from './app.mjs';
+import { done, equal } from './peer.mjs';
 
 const received = []; // numbers of the first record of each message, in their order
 let sockets;
