@@ -168,12 +168,13 @@ func TestRetireServesOn(t *testing.T) {
 		t.Errorf("/readyz says %d", status)
 	}
 	waiting.Upgrade(handshakeOf(t, "/waiting", 0))
-	if n := len(next.log.lines(t, "admitted")); n != 1 {
-		t.Errorf("the new gateway has admitted %d clients, want the one that came last", n)
-	}
 	for _, c := range []*wstest.Client{c, waiting, queued} {
 		c.Send(wstest.ClientFrame(0x81, []byte("on")))
 		c.ExpectFrame(0x81, []byte("on"))
+	}
+	waitFor(t, "a client of the new gateway", func() bool { return len(next.log.lines(t, "admitted")) > 0 })
+	if n := len(next.log.lines(t, "admitted")); n != 1 {
+		t.Errorf("the new gateway has admitted %d clients, want the one that came last", n)
 	}
 	for _, c := range []*wstest.Client{c, waiting} {
 		if len(retired) > 0 {
