@@ -23,12 +23,12 @@ const (
 	endMark         = "END "                 // starts the text that ends a side's traffic, which starts with # elsewhere
 )
 
-// soakTime is how long the traffic flows: FRAMEGATE_SOAK, by default 5 s, and a third of that with goroutines. `make soak` takes a minute.
+// soakTime is how long the traffic flows: FRAMEGATE_SOAK, by default 3 s, and a third of that with goroutines. `make soak` takes a minute.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	value := os.Getenv("FRAMEGATE_SOAK")
 	if value == "" {
-		return 5 * time.Second
+		return 3 * time.Second
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 || d > time.Hour {

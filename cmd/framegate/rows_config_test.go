@@ -109,8 +109,12 @@ func TestRowsConfigTimes(t *testing.T) {
 	t.Parallel()
 	run, wait := atOnce(t)
 	defer wait()
-	for _, key := range []string{"idle_timeout", "max_lifetime", "ping_interval", "pong_timeout", "close_timeout"} {
-		for _, value := range []string{"0", "0s", "-5s", "10", "5", "1e300h", "9999999999999h", "5 parsecs", "never", "null", `""`, "[5s]", "5s5", "true"} {
+	values := []string{"0", "10", "-5s", "0s", "5", "1e300h", "9999999999999h", "5 parsecs", "never", "null", `""`, "[5s]", "5s5", "true"}
+	for i, key := range []string{"idle_timeout", "max_lifetime", "ping_interval", "pong_timeout", "close_timeout"} {
+		if i > 0 {
+			values = values[:3] // what parses times is the same
+		}
+		for _, value := range values {
 			run(fmt.Sprintf("C-03/%s: %s", key, value), func(t *testing.T) {
 				wantMistake(t, configFile(fmt.Sprintf(", %s: %s", key, value), []string{"client: {max_frame: 1KiB}"}, nil), 5, key)
 			})

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,7 +110,8 @@ func (l Launch) Command(tb testing.TB, args ...string) *Process {
 	p.cmd.ExtraFiles = l.Files
 	p.cmd.Dir = tb.TempDir()
 	// The race detector waits a second at each exit, by default, for reports that are under way.
-	p.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+tb.TempDir(), "GORACE=atexit_sleep_ms=50 "+os.Getenv("GORACE"))
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) // which may be set to make tests faster
+	p.cmd.Env = append(env, "XDG_DATA_HOME="+tb.TempDir(), "GORACE=atexit_sleep_ms=50 "+os.Getenv("GORACE"))
 	p.cmd.Env = append(p.cmd.Env, l.Env...)
 	dieWithParent(p.cmd)
 	stdout, err := p.cmd.StdoutPipe()
