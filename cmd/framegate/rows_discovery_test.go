@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,9 +17,8 @@ const foundKeys = `, dangerously_allow_addresses: [127.0.0.2/31], discovery: {re
 // recordersAt starts recorders at these addresses, all with one port.
 func recordersAt(t *testing.T, hosts ...string) (recorders []*wstest.Recorder, port string) {
 	t.Helper()
-	port = "0"
-	for _, host := range hosts {
-		r := wstest.NewRecorderOn(t, wstest.Listen(t, net.JoinHostPort(host, port)), wstest.Echo)
+	for _, ln := range wstest.ListenAlike(t, hosts...) {
+		r := wstest.NewRecorderOn(t, ln, wstest.Echo)
 		recorders, port = append(recorders, r), wstest.Port(t, r.Addr())
 	}
 	return recorders, port

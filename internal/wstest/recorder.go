@@ -96,6 +96,33 @@ func Listen(tb testing.TB, addr string) net.Listener {
 	return ln
 }
 
+// ListenAlike listens on each of some addresses of this machine, on the same port.
+func ListenAlike(tb testing.TB, hosts ...string) (list []net.Listener) {
+	tb.Helper()
+	for range 100 { // somebody else may have the first one's port on another address
+		port := "0"
+		for _, host := range hosts {
+			ln, err := net.Listen("tcp", net.JoinHostPort(host, port))
+			if errors.Is(err, syscall.EADDRINUSE) {
+				break
+			}
+			if err != nil {
+				tb.Fatal(err)
+			}
+			list, port = append(list, ln), Port(tb, ln.Addr().String())
+		}
+		if len(list) == len(hosts) {
+			return list
+		}
+		for _, ln := range list {
+			ln.Close()
+		}
+		list = nil
+	}
+	tb.Fatalf("no port is free on all of %v", hosts)
+	return nil
+}
+
 // Serve has each connection to an address of the loopback interface served by a goroutine. The test's end closes the listener and waits for
 // these: what they wait for must end before, or with it.
 func Serve(tb testing.TB, serve func(net.Conn)) (address string) {
