@@ -82,7 +82,7 @@ func (g *h2Gateway) open(t *testing.T, req *wstest.Request) *wstest.Stream {
 func TestHTTP2CarriesAHundredSockets(t *testing.T) {
 	t.Parallel()
 	up := wstest.NewRecorder(t, wstest.Echo)
-	g := startH2(t, up, "")
+	g := startH2(t, up, ", ping_interval: 5m") // which may come before the last of them is open
 	all := make([]*wstest.Stream, 100)
 	for i := range all {
 		all[i] = g.open(t, wstest.HS0("/ws"))

@@ -17,7 +17,7 @@ func TestGatewaysCountTogether(t *testing.T) {
 	store := miniredis.RunT(t)
 	up := wstest.NewRecorder(t, wstest.Echo)
 	config := oneRoute("ws://"+up.Addr(), ", policies: [few]") + fmt.Sprintf(`policies: {few: {connections: {per_ip: 3}}}
-redis: {url: "redis://%s", nodes: 2}
+redis: {url: "redis://%s", nodes: 2, timeout: 1s}
 `, store.Addr())
 	one, two := startGateway(t, config), startGateway(t, config)
 	for _, g := range []*gateway{one, two} {

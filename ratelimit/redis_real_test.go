@@ -3,10 +3,7 @@ package ratelimit
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"os/exec"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,51 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/framegate/framegate/internal/strictyaml"
+	"github.com/framegate/framegate/internal/wstest"
 )
 
 // patience is how long a test waits for what should come at once.
 const patience = 20 * time.Second
-
-// A realRedis is a redis-server that keeps nothing on disk.
-type realRedis struct {
-	t    *testing.T
-	addr string
-	cmd  *exec.Cmd
-}
-
-func startRedis(t *testing.T) *realRedis {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &realRedis{t: t, addr: ln.Addr().String()}
-	_ = ln.Close()
-	r.start()
-	t.Cleanup(r.kill)
-	return r
-}
-
-func (r *realRedis) start() {
-	r.t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		r.t.Fatalf("%v: make test installs it", err)
-	}
-	_, port, _ := net.SplitHostPort(r.addr)
-	r.cmd = exec.Command(path, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", r.t.TempDir())
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: r.addr})
-	defer client.Close()
-	waitFor(r.t, "redis-server", func() bool { return client.Ping(context.Background()).Err() == nil })
-}
-
-func (r *realRedis) kill() {
-	_ = r.cmd.Process.Kill()
-	_ = r.cmd.Wait()
-}
 
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -71,71 +28,6 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 			t.Fatalf("%s did not come within %v", what, patience)
 		}
 	}
-}
-
-// A stallable is a TCP proxy that can hold everything back.
-type stallable struct {
-	ln    net.Listener
-	to    string
-	gate  sync.RWMutex // is locked while nothing passes
-	all   sync.WaitGroup
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func newStallable(t *testing.T, to string) *stallable {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &stallable{ln: ln, to: to}
-	p.all.Go(p.accept)
-	t.Cleanup(p.close)
-	return p
-}
-
-func (p *stallable) accept() {
-	for {
-		c, err := p.ln.Accept()
-		if err != nil {
-			return
-		}
-		up, err := net.Dial("tcp", p.to)
-		if err != nil {
-			_ = c.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, c, up)
-		p.mu.Unlock()
-		p.all.Go(func() { p.copy(c, up) })
-		p.all.Go(func() { p.copy(up, c) })
-	}
-}
-
-func (p *stallable) copy(from, to net.Conn) {
-	defer from.Close()
-	defer to.Close()
-	_, _ = io.Copy(writerFunc(func(b []byte) (int, error) {
-		p.gate.RLock()
-		defer p.gate.RUnlock()
-		return to.Write(b)
-	}), from)
-}
-
-type writerFunc func([]byte) (int, error)
-
-func (w writerFunc) Write(b []byte) (int, error) { return w(b) }
-
-func (p *stallable) close() {
-	_ = p.ln.Close()
-	p.mu.Lock()
-	for _, c := range p.conns {
-		_ = c.Close()
-	}
-	p.mu.Unlock()
-	p.all.Wait()
 }
 
 // stores starts gateways that reach Redis at addr.
@@ -170,9 +62,9 @@ func waitUp(t *testing.T, all []*Redis, up bool) {
 // Three gateways and one user who sends ten times the limit to all of them: over all that Redis does, what gets through is within the bound of
 // the package comment.
 func TestThreeGatewaysOneRedis(t *testing.T) {
-	server := startRedis(t)
-	proxy := newStallable(t, server.addr)
-	all := stores(t, proxy.ln.Addr().String(), 3)
+	server := wstest.StartRedis(t)
+	proxy := wstest.NewDetour(t, server.Addr)
+	all := stores(t, proxy.Addr(), 3)
 	r := Rate{200, 100}
 	l := &Limit{Name: "l", Rate: r}
 	terms := &terms{nodes: 3, percent: 25}
@@ -203,24 +95,24 @@ func TestThreeGatewaysOneRedis(t *testing.T) {
 	}
 	flood("healthy", 2*time.Second, 0)
 
-	proxy.gate.Lock()
+	proxy.Hold()
 	flood("5 s of latency", 5*time.Second, 1)
-	proxy.gate.Unlock()
+	proxy.Release()
 	waitUp(t, all, true)
 	flood("after the latency", time.Second, 1)
 
-	server.kill()
+	server.Kill()
 	flood("killed", 2*time.Second, 2)
 	waitUp(t, all, false)
-	server.start()
+	server.Restart()
 	waitUp(t, all, true)
 	flood("restarted, and empty", 2*time.Second, 3)
 }
 
 // Three gateways, many connections of one user at once: never more than the limit, and all are given back.
 func TestThreeGatewaysCount(t *testing.T) {
-	server := startRedis(t)
-	all := stores(t, server.addr, 3)
+	server := wstest.StartRedis(t)
+	all := stores(t, server.Addr, 3)
 	l := &Limit{Name: "l", Max: 10}
 	var inside, worst, granted atomic.Int64
 	var done sync.WaitGroup
@@ -244,7 +136,7 @@ func TestThreeGatewaysCount(t *testing.T) {
 	if worst.Load() > 10+3*3 || granted.Load() == 0 {
 		t.Errorf("%d at once of 10, %d in all", worst.Load(), granted.Load())
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.addr})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer client.Close()
 	waitFor(t, "an empty count", func() bool {
 		return client.Exists(context.Background(), redisKey("t:", "count", "l", "user")).Val() == 0
@@ -253,8 +145,8 @@ func TestThreeGatewaysCount(t *testing.T) {
 
 // Real Lua reads numbers as it likes.
 func TestRealRedisSurvivesNonsense(t *testing.T) {
-	server := startRedis(t)
-	client := redis.NewClient(&redis.Options{Addr: server.addr, Protocol: 2})
+	server := wstest.StartRedis(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2})
 	defer client.Close()
 	ctx := context.Background()
 	for i, kept := range []string{"", "nan", "-nan", "inf", "-inf", "1e999", "many", "-5", "0x10", "99999999999999999999", "\x00"} {

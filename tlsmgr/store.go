@@ -33,6 +33,24 @@ type backend interface {
 	close()
 }
 
+// lockPoll is how often a lock that somebody else holds is tried again.
+const lockPoll = 250 * time.Millisecond
+
+// lock waits for a lock of a backend.
+func lock(ctx context.Context, b certmagic.TryLocker, name string) error {
+	for {
+		ok, err := b.TryLock(ctx, name)
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // A store is a backend whose certificates are whole. certmagic writes a key, its certificate and their data one after the other, and after a
 // failure deletes what it has written: a full disk, or a CA that sends a chain for another key, would cost the certificate that was there
 // before. So the three are gathered here, checked, and stored together.

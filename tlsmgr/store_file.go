@@ -14,13 +14,8 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-const (
-	// lockPoll is how often a lock that another process holds is tried again.
-	lockPoll = 250 * time.Millisecond
-
-	// closePatience is how long closing waits for what still holds a lock.
-	closePatience = 5 * time.Second
-)
+// closePatience is how long closing waits for what still holds a lock.
+const closePatience = 5 * time.Second
 
 // A fileStore keeps entries as files below a directory: mode 0600, in directories of mode 0700, replaced in one step. Locks are those of the
 // operating system, so that a process that is killed leaves none behind.
@@ -167,19 +162,7 @@ func (s *fileStore) Stat(_ context.Context, key string) (certmagic.KeyInfo, erro
 }
 
 // Lock implements certmagic.Locker.
-func (s *fileStore) Lock(ctx context.Context, name string) error {
-	for {
-		ok, err := s.TryLock(ctx, name)
-		if ok || err != nil {
-			return err
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *fileStore) Lock(ctx context.Context, name string) error { return lock(ctx, s, name) }
 
 // TryLock implements certmagic.TryLocker.
 func (s *fileStore) TryLock(ctx context.Context, name string) (bool, error) {

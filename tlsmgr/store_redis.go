@@ -165,19 +165,7 @@ var (
 )
 
 // Lock implements certmagic.Locker.
-func (s *redisStore) Lock(ctx context.Context, name string) error {
-	for {
-		ok, err := s.TryLock(ctx, name)
-		if ok || err != nil {
-			return err
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *redisStore) Lock(ctx context.Context, name string) error { return lock(ctx, s, name) }
 
 // TryLock implements certmagic.TryLocker.
 func (s *redisStore) TryLock(ctx context.Context, name string) (bool, error) {

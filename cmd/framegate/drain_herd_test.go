@@ -227,7 +227,7 @@ type drainReport struct {
 	codes             map[int]int // that clients saw
 	upstreamCodes     map[int]int
 	never             map[int]int   // codes that clients saw amid a message that does not end
-	histogram         [15]int       // closes that reached clients, by tenth of the window since the signal
+	histogram         [15]int       // closes that reached clients, by tenth of the window since the gateway has begun to drain
 	last              time.Duration // the last of these
 	exit              time.Duration
 }
@@ -250,6 +250,10 @@ func (h *drainHerd) run(p *wstest.Process, window time.Duration) drainReport {
 	}
 	report := drainReport{codes: map[int]int{}, upstreamCodes: map[int]int{}, never: map[int]int{}, exit: time.Since(start)}
 	h.running.Wait()
+	begin, err := time.Parse(time.RFC3339Nano, p.Logs("draining")[0]["time"].(string))
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	for i, s := range h.sessions {
 		if s.kind == drainNever {
 			report.never[s.client.code]++
@@ -258,7 +262,7 @@ func (h *drainHerd) run(p *wstest.Process, window time.Duration) drainReport {
 		report.codes[s.client.code]++
 		report.upstreamCodes[s.upstream.code]++
 		if !s.client.closed.IsZero() {
-			after := s.client.closed.Sub(start)
+			after := max(0, s.client.closed.Sub(begin))
 			report.last = max(report.last, after)
 			report.histogram[min(int(10*after/window), len(report.histogram)-1)]++
 		}

@@ -3,7 +3,6 @@ package main_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,29 +36,11 @@ func asked(t *testing.T, p *wstest.Process, token string) int {
 	return c.Head().Status
 }
 
-// stored is the stream of revocations, as a server of Redis sends it.
-func (r *redisServer) stored(stream string) string {
-	r.t.Helper()
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := fmt.Fprintf(c, "XRANGE %s - +\r\nQUIT\r\n", stream); err != nil {
-		r.t.Fatal(err)
-	}
-	text, err := io.ReadAll(c)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return string(text)
-}
-
 // TestRowsRevoke: two gateways with one real Redis revoke together, also for clients that only receive; a Redis that is killed and comes back empty
 // loses nothing, and a gateway that starts later knows it all. No identifier leaves the gateways.
 func TestRowsRevoke(t *testing.T) {
 	t.Parallel()
-	server, up := startRedisServer(t), wstest.NewRecorder(t, wstest.Echo)
+	server, up := wstest.StartRedis(t), wstest.NewRecorder(t, wstest.Echo)
 	const secret = wstest.Canary + "0123456789abcdef0123456789abcdef"
 	config := fmt.Sprintf(`
 listeners: [{address: "127.0.0.1:0", tls: {certificates: "off"}, protocols: [h1]}]
@@ -70,7 +51,7 @@ policies:
     origin: {allow: ["https://app.example.com"]}
     jwt: {issuer: "https://id.example.com", audience: chat, secret: %s}
 redis: {url: "redis://%s", timeout: 1s}
-`, up.Addr(), secret, server.addr)
+`, up.Addr(), secret, server.Addr)
 	token := func(id string) string {
 		now := time.Now().Unix()
 		return hs256(`{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"https://id.example.com","aud":"chat","sub":"%s%s","jti":"%[2]s-1","iat":%d,"exp":%d}`, wstest.Canary, id, now, now+3600), []byte(secret))
@@ -98,11 +79,11 @@ redis: {url: "redis://%s", timeout: 1s}
 			t.Errorf("gateway %d answers %d, want 401", i, status)
 		}
 	}
-	if text := server.stored("framegate:{revoked}"); !strings.HasPrefix(text, "*1\r\n") || strings.Contains(text, "alice") || strings.Contains(text, wstest.Canary) {
+	if text := server.Ask("XRANGE %s - +", "framegate:{revoked}"); !strings.HasPrefix(text, "*1\r\n") || strings.Contains(text, "alice") || strings.Contains(text, wstest.Canary) {
 		t.Errorf("redis has %q, want one revocation and no identifier", text)
 	}
 
-	server.kill()
+	server.Kill()
 	waitSeries(t, gateways, shares, is(0))
 	if status, text := revoke(t, one, subject("bob")); status != 202 || !strings.Contains(text, `"this"`) {
 		t.Errorf("without redis: got %d %s", status, text)
@@ -110,7 +91,7 @@ redis: {url: "redis://%s", timeout: 1s}
 	if here, there, before := asked(t, one, token("bob")), asked(t, two, token("bob")), asked(t, two, token("alice")); here != 401 || there != 101 || before != 401 {
 		t.Errorf("without redis: %d here, %d there, %d for what was revoked before", here, there, before)
 	}
-	server.start()
+	server.Restart()
 	bob.ExpectClose(1008)
 	late := wstest.Start(t, config)
 	waitSeries(t, []*wstest.Process{late}, shares, is(1))
