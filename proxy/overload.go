@@ -65,6 +65,7 @@ type resource struct {
 	name     string
 	measure  func() usage
 	victims  func(u usage, sessions int) int // how many must go, that there is no excess
+	outdated func(sessions int) bool         // whether measure does not know yet what sessions have left that ended; nil: it always does
 	usage    usage                           // of the latest look; of the lock of overload
 	shortage atomic.Int32
 	share    atomic.Uint64 // math.Float64bits of the used share of the limit
@@ -79,6 +80,7 @@ type overload struct {
 	start     time.Time
 	epoch     atomic.Uint32 // seconds since start, as connections note when they were active
 	resources []*resource
+	collect   func() // has measure know it
 
 	mu     sync.Mutex
 	last   time.Time // of the latest look
@@ -88,7 +90,7 @@ type overload struct {
 
 // init is called once, before anything else.
 func (o *overload) init(log *slog.Logger, registry *prometheus.Registry, resources ...*resource) {
-	o.log, o.start, o.resources = log, time.Now(), resources
+	o.log, o.start, o.resources, o.collect = log, time.Now(), resources, tidy
 	for _, r := range resources {
 		labels := prometheus.Labels{"resource": r.name}
 		registry.MustRegister(
@@ -160,11 +162,15 @@ func (o *overload) lookLoop(ctx context.Context, all *sessions) {
 	for {
 		select {
 		case now := <-tick.C:
+			count := all.count()
 			o.mu.Lock()
 			o.look(now)
-			n := o.excess(all.count())
+			n, outdated := o.excess(count), o.outdated(count)
 			o.mu.Unlock()
 			o.relieve(all, n)
+			if outdated {
+				o.collect()
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -179,6 +185,17 @@ func (o *overload) excess(sessions int) (n int) {
 		}
 	}
 	return n
+}
+
+// outdated reports whether what there is too little of may have become free. The
+// lock is held.
+func (o *overload) outdated(sessions int) (yes bool) {
+	for _, r := range o.resources {
+		if r.outdated != nil && r.outdated(sessions) && shortage(r.shortage.Load()) >= refusing {
+			yes = true
+		}
+	}
+	return yes
 }
 
 // relieve closes the n sessions that have been idle longest, as far as so many

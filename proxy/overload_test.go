@@ -211,6 +211,55 @@ func TestOverload(t *testing.T) {
 	})
 }
 
+// Sessions that end leave memory that no measure knows before it is collected: that is done where new ones are refused meanwhile.
+func TestOverloadCollects(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := newLog()
+		var o overload
+		var seen census
+		var used, cycle atomic.Int64
+		all := &sessions{}
+		o.init(log, prometheus.NewRegistry(), &resource{name: "memory", measure: func() usage { return usage{uint64(used.Load()), 100} },
+			victims: func(usage, int) int { return 0 }, outdated: func(n int) bool { return seen.shrunk(uint64(cycle.Load()), n) }})
+		o.collect = func() { used.Store(int64(all.count())); cycle.Add(1) }
+		var list []*fakeSession
+		for range 95 {
+			list = append(list, enterActive(all, 1<<30))
+		}
+		o.startLooking(all)
+		defer o.close()
+		end := func(n int) {
+			for _, s := range list[:n] {
+				s.leave()
+			}
+			list = list[n:]
+			time.Sleep(2 * lookEvery)
+			synctest.Wait()
+		}
+		used.Store(50)
+		end(0)
+		end(20)
+		if n := cycle.Load(); n != 0 {
+			t.Errorf("%d collections while there was no shortage", n)
+		}
+		used.Store(93)
+		end(0) // 75 of 95 are left since the last collection
+		if n := cycle.Load(); n != 1 || o.refuses(time.Now()) {
+			t.Errorf("%d collections, refuses %t; want 1, and no shortage any more", n, o.refuses(time.Now()))
+		}
+		used.Store(93)
+		end(7) // less than a tenth
+		if n := cycle.Load(); n != 1 || !o.refuses(time.Now()) {
+			t.Errorf("%d collections, refuses %t; want no more, and the shortage", n, o.refuses(time.Now()))
+		}
+		end(1)
+		if n := cycle.Load(); n != 2 || o.refuses(time.Now()) {
+			t.Errorf("%d collections, refuses %t; want 2, and no shortage any more", n, o.refuses(time.Now()))
+		}
+	})
+}
+
 // gauge is the value of the one series of a name.
 func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	t.Helper()

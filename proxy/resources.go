@@ -8,13 +8,14 @@ import (
 // memory is measured against GOMEMLIMIT.
 func memory() *resource {
 	m := newMemoryMeter()
-	return &resource{name: "memory", measure: m.measure, victims: m.victims}
+	return &resource{name: "memory", measure: m.measure, victims: m.victims, outdated: m.outdated}
 }
 
 // A memoryMeter reads what the runtime says of itself.
 type memoryMeter struct {
 	samples [numSamples]runtimemetrics.Sample
 	cycle   uint64 // of the garbage collector, when sessions were last closed
+	known   census
 }
 
 const (
@@ -63,6 +64,29 @@ func (m *memoryMeter) victims(u usage, sessions int) int {
 		return int(math.Ceil(u.excess() / u.share() * float64(sessions)))
 	}
 	return 0
+}
+
+// outdated reports whether a tenth of the sessions that the latest garbage
+// collection has seen is gone. Where few clients come, as while they are refused,
+// it may be minutes until the next one.
+func (m *memoryMeter) outdated(sessions int) bool {
+	return m.known.shrunk(m.samples[sampleCycles].Value.Uint64(), sessions)
+}
+
+// A census is how many sessions there were in a cycle of the garbage collector.
+type census struct {
+	cycle          uint64
+	sessions, last int
+}
+
+// shrunk takes note of how many there are and reports whether they are fewer by
+// a tenth than there were in this cycle.
+func (c *census) shrunk(cycle uint64, sessions int) bool {
+	if cycle != c.cycle { // since it was last looked at: so many may have been there
+		c.cycle, c.sessions = cycle, c.last
+	}
+	c.sessions, c.last = max(c.sessions, sessions), sessions
+	return sessions < c.sessions-c.sessions/10
 }
 
 // descriptors are measured against RLIMIT_NOFILE.
