@@ -121,3 +121,55 @@ func TestRowsOverload(t *testing.T) {
 		t.Logf("%d of %d idle sessions were closed", ended, many)
 	})
 }
+
+// TestRowsOverloadOfMemory has sessions come until they take 90 % of GOMEMLIMIT: the next one is refused, those that are there are served on, and when some
+// have gone there is room again.
+func TestRowsOverloadOfMemory(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := wstest.Launch{Env: []string{"GOMEMLIMIT=32MiB"}}.Start(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0", tls: {certificates: "off"}, protocols: [h1]}]
+routes: [{name: app, hosts: [app.example.com], upstream: app, policies: [app]}]
+upstreams: {app: {servers: ["ws://%s"]}}
+policies: {app: {origin: {allow: ["https://app.example.com"]}, handshakes: {per_ip: 10000/s}, connections: {per_ip: 10000}}}
+limits: {handshakes: 10000/s}
+driver: goroutines # of which a session takes more memory
+`, up.Addr()))
+	const short = `framegate_overload{resource="memory"}`
+	var all []*wstest.Client
+	come := func() (*wstest.Client, *wstest.Response) {
+		c := wstest.Dial(t, g.Addr)
+		c.Send(hs("/").Bytes())
+		return c, c.Response()
+	}
+	served := func(c *wstest.Client) {
+		t.Helper()
+		c.Send(wstest.ClientFrame(0x81, []byte("served")))
+		c.ExpectFrame(0x81, []byte("served"))
+	}
+	for {
+		c, resp := come()
+		if resp.Status == 503 && resp.Get("Retry-After") != "" {
+			break
+		}
+		if all = append(all, c); resp.Status != 101 || len(all) > 5000 {
+			t.Fatalf("client %d got %q, Retry-After %q; want 101, or 503 with one", len(all), resp.Line, resp.Get("Retry-After"))
+		}
+	}
+	if len(all) < 50 || g.Metrics()[short] == 0 {
+		t.Errorf("refused with %d sessions and framegate_overload %v", len(all), g.Metrics()[short])
+	}
+	served(all[0])
+	served(all[len(all)-1])
+	for _, c := range all[1:] {
+		c.Close()
+	}
+	waitUntil(t, "the overload to be over", func() bool { return g.Metrics()[short] == 0 })
+	c, resp := come()
+	if resp.Status != 101 {
+		t.Fatalf("with room again: %q", resp.Line)
+	}
+	served(c)
+	served(all[0])
+	t.Logf("refused with %d sessions", len(all))
+}
