@@ -117,14 +117,13 @@ func (p *peer) settle() {
 	}
 	await(p.t, "what the gateway wrote", func() bool {
 		if p.leg.fd < 0 {
-			state := tcpInfo(p.wire.fd).State
-			return state != tcpEstablished && state != tcpFinWait1 && state != tcpFinWait2
+			return hasFin(tcpInfo(p.wire.fd))
 		}
 		own, theirs := tcpInfo(int(p.leg.fd)), tcpInfo(p.wire.fd)
 		// A FIN counts as a byte that is received.
 		return theirs.Bytes_received >= own.Bytes_sent-own.Bytes_retrans && own.Bytes_received >= theirs.Bytes_sent-theirs.Bytes_retrans &&
-			(!p.leg.shut || p.leg.waits() > 0 || theirs.State != tcpEstablished && theirs.State != tcpFinWait1 && theirs.State != tcpFinWait2) &&
-			(!p.ended || p.wire.ends || theirs.Notsent_bytes > 0 || own.State != tcpEstablished)
+			(!p.leg.shut || p.leg.waits() > 0 || hasFin(theirs)) &&
+			(!p.ended || p.wire.ends || theirs.Notsent_bytes > 0 || hasFin(own))
 	})
 }
 
@@ -133,7 +132,13 @@ const (
 	tcpEstablished = 1
 	tcpFinWait1    = 4
 	tcpFinWait2    = 5
+	tcpClosed      = 7
 )
+
+// hasFin reports whether the other end's FIN, or its RST, has come.
+func hasFin(end *unix.TCPInfo) bool {
+	return end.State != tcpEstablished && end.State != tcpFinWait1 && end.State != tcpFinWait2
+}
 
 func tcpInfo(fd int) *unix.TCPInfo {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -188,7 +193,7 @@ func (p *peer) reset() {
 	}
 	p.close()
 	if p.tcp && p.leg.fd >= 0 {
-		await(p.t, "the reset", func() bool { return tcpInfo(int(p.leg.fd)).State != tcpEstablished })
+		await(p.t, "the reset", func() bool { return tcpInfo(int(p.leg.fd)).State == tcpClosed })
 	}
 }
 
