@@ -46,9 +46,11 @@ func execute(args []string) int {
 	root := &cobra.Command{
 		Use:           "framegate",
 		Short:         "A WebSocket gateway that reads every frame header",
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), checkCommand(), demoCommand(), proxyCommand(), healthcheckCommand(), policyCommand(), schemaCommand(), trustCommand(), certsCommand(), versionCommand())
 	root.SetArgs(args)
