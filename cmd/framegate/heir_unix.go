@@ -33,9 +33,16 @@ type heir struct {
 	err  error         // how it ended; read once said is closed
 }
 
+// errFirst: with the first process the kernel ends all others of its container,
+// the heir among them, and nothing would be left once this one has retired.
+var errFirst = errors.New("this is process 1 of a container, which ends with it: start another container instead")
+
 // startHeir starts the program that the command line names, which may be another
 // one by now, with the listening sockets of a gateway.
 func startHeir(s *proxy.Server) (*heir, error) {
+	if os.Getpid() == 1 {
+		return nil, errFirst
+	}
 	files, err := s.Sockets()
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -232,6 +233,36 @@ func TestUpgradeFails(t *testing.T) {
 	c.ExpectFrame(0x81, []byte("last"))
 	g.stop(t, 2)
 	c.ExpectClose(1001) // the process before ends with the one that has taken its place
+}
+
+// TestUpgradeOfTheFirst: what is process 1 of its container would take its heir along when it ends, so it has none.
+func TestUpgradeOfTheFirst(t *testing.T) {
+	t.Parallel()
+	unshare := []string{"unshare", "--pid", "--fork", "--kill-child"}
+	if out, err := exec.Command(unshare[0], append(unshare[1:], "true")...).CombinedOutput(); err != nil {
+		t.Skipf("needs process namespaces, which are root's: %v: %s", err, out)
+	}
+	config, _ := upgradable(t, "")
+	p := wstest.Launch{Program: append(unshare, wstest.Build(t))}.Start(t, config)
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(first, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	if line := p.WaitLogs("upgrade failed", 1)[0]; !strings.Contains(fmt.Sprint(line["error"]), "process 1 of a container") {
+		t.Errorf("the log has %v", line)
+	}
+	c := wstest.Dial(t, p.Addr)
+	c.Upgrade(wstest.HS0("/").Without("Origin"))
+	c.Close()
+	syscall.Kill(first, syscall.SIGTERM)
+	p.WaitLogs("stopped", 1)
 }
 
 // TestUpgradeDeadline has an old process give its last connections up, and follow reloads until then.
