@@ -27,11 +27,12 @@ drain: {window: 50ms}
 `, server, policy, driver)
 }
 
-// enter opens a session of a host.
+// enter opens a session of a host. The gateway has it when enter returns, which may be a moment after its 101: the upstream is to echo.
 func (g *gateway) enter(t *testing.T, host string, lines ...string) *wstest.Client {
 	t.Helper()
 	c := wstest.Dial(t, g.addr)
 	c.Upgrade(wstest.HS0("/").With("Host", host).Add(lines...))
+	lives(t, "entrant", c)
 	return c
 }
 
@@ -101,8 +102,7 @@ func TestReviewAdoptsRules(t *testing.T) {
 			return reviewed("ws://"+up.Addr(), driver, `origin: {allow: ["https://app.example.com"]}, `+rules)
 		}
 		g := startGateway(t, config(`client: {messages: {per_connection: 1/h burst 3, per_ip: 1/h burst 100}}`))
-		c := g.enter(t, "app.example.com")
-		lives(t, "1", c)
+		c := g.enter(t, "app.example.com") // with a message
 		lives(t, "2", c)
 		g.reloaded(t, config(`client: {messages: {per_connection: 1/h burst 9, per_ip: 1/h burst 101, on_limit: drop}}`))
 		waitFor(t, "the review", func() bool { return g.metrics.series(t)["framegate_reviews_total{outcome=adopted}"] == 1 })
