@@ -176,7 +176,7 @@ func (j *jwtRule) judge(ctx context.Context, a *Admission) *Refusal {
 	if err != nil {
 		return refusedToken(err)
 	}
-	names := revocation.NamesOf(claims.Issuer, claims.IssuedAt, claims.Get)
+	names := namesOf(claims)
 	if j.revoked.Has(names, a.Now) {
 		return &Refusal{Status: http.StatusUnauthorized, Reason: reasonRevoked, Challenge: challengeInvalid}
 	}
@@ -186,6 +186,11 @@ func (j *jwtRule) judge(ctx context.Context, a *Admission) *Refusal {
 	}
 	j.pass(a, tokens[0])
 	return j.tell(a)
+}
+
+// namesOf returns those by which a token can be revoked.
+func namesOf(claims *jwt.Claims) revocation.Names {
+	return revocation.Names(claims.Derive(func(c *jwt.Claims) string { return string(revocation.NamesOf(c.Issuer, c.IssuedAt, c.Get)) }))
 }
 
 // know notes who the client is.

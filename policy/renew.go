@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/framegate/framegate/policy/jwt"
-	"github.com/framegate/framegate/policy/revocation"
 )
 
 // RenewConfig lets a client bring a new token over its connection.
@@ -88,7 +87,7 @@ func (p *Policy) Renew(record *Record, address netip.Addr, route string, held []
 	if old == nil || claims.Subject == "" || old.Subject != claims.Subject || old.Issuer != claims.Issuer {
 		return nil, nil, errOtherSubject
 	}
-	rest.token, rest.names = claims.Memo(), revocation.NamesOf(claims.Issuer, claims.IssuedAt, claims.Get)
+	rest.token, rest.names = claims.Memo(), namesOf(claims)
 	if r.by.revoked.Has(rest.names, now) {
 		return nil, nil, errRevoked
 	}

@@ -3,6 +3,7 @@ package jwt
 import (
 	"math"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -19,9 +20,18 @@ type Claims struct {
 	// int64 if it is written as an integer that float64 could hold too.
 	All map[string]any
 
-	memo      Memo
+	memo      *Memo
 	notBefore time.Time // of nbf; zero if absent
 	audience  []string
+
+	deriving sync.Once
+	derived  string
+}
+
+// Derive returns what derive makes of the claims: always the same, so it is asked once for all who send the same token.
+func (c *Claims) Derive(derive func(*Claims) string) string {
+	c.deriving.Do(func() { c.derived = derive(c) })
+	return c.derived
 }
 
 // Get returns a claim that is a string, a number or a boolean as text, for headers and keys. Another one it does not have.

@@ -90,7 +90,7 @@ func (i *Issuer) verify(ctx context.Context, t *token, kid string, tried *KeySet
 		return nil, nil, err
 	}
 	c.Until = c.Expires.Add(i.leeway)
-	c.memo = Memo{string(payload), strings.Clone(t.typ), t.alg, by, i.leeway}
+	c.memo = &Memo{string(payload), strings.Clone(t.typ), t.alg, by, i.leeway}
 	if err := i.judge(t.typ, c, now); err != nil {
 		return nil, nil, err
 	}

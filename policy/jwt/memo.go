@@ -18,11 +18,8 @@ type Memo struct {
 	leeway  time.Duration
 }
 
-// Memo returns what is to be kept. It is of claims that Verify returned.
-func (c *Claims) Memo() *Memo {
-	m := c.memo // by itself: the claims take far more memory
-	return &m
-}
+// Memo returns what is to be kept, the same for all who send the same token. It is of claims that Verify returned, which take far more memory.
+func (c *Claims) Memo() *Memo { return c.memo }
 
 // Claims returns the claims again, as Verify returned them.
 func (m *Memo) Claims() *Claims {
@@ -30,7 +27,7 @@ func (m *Memo) Claims() *Claims {
 	if err != nil {
 		return nil // they were good when they were verified
 	}
-	c.memo, c.Until = *m, c.Expires.Add(m.leeway)
+	c.memo, c.Until = m, c.Expires.Add(m.leeway)
 	return c
 }
 
@@ -46,7 +43,11 @@ func Review(issuers []*Issuer, m *Memo, now time.Time) (*Claims, error) {
 	for _, i := range issuers {
 		err := i.review(m, c, now)
 		if err == nil {
-			c.memo.leeway = i.leeway
+			if m.leeway != i.leeway {
+				next := *m
+				next.leeway = i.leeway
+				c.memo = &next
+			}
 			return c, nil
 		}
 		refusal = further(refusal, err)
