@@ -16,13 +16,11 @@ type past [2]struct {
 // for free.
 func (s *Session) Adopt(limits *Limits, grant *Grant, now time.Time) {
 	s.advance(now)
-	if grant == nil {
-		grant = noGrant
-	}
 	for _, side := range [2]Side{Client, Upstream} {
 		s.keep(side)
 	}
-	s.limits, s.grant = limits, grant
+	s.limits = limits
+	s.hold(grant)
 	s.expect(now)
 	for _, side := range [2]Side{Client, Upstream} {
 		h := &s.half[side]

@@ -31,8 +31,8 @@ func (s *Session) control(from Side, payload []byte) (fate, *frame.Violation) {
 			to.pings++
 		}
 	case frame.OpPong:
-		if h.pingAt > 0 && bytes.Equal(payload, h.ping[:]) {
-			h.pingAt = 0
+		if h.asked && bytes.Equal(payload, h.ping[:]) {
+			h.asked = false
 			h.stats.dropped++
 			return drop, nil
 		}
@@ -79,7 +79,8 @@ func (s *Session) peerClose(from Side, payload []byte) (fate, *frame.Violation) 
 		h.rules.forget() // what it had begun is not completed any more
 	}
 	if s.cause == None {
-		s.cause, s.by, s.reason = PeerClosed, from, ""
+		s.cause, s.by = PeerClosed, from
+		s.because("")
 	}
 	h.stats.frames++
 	h.stats.bytes += uint64(len(payload))
@@ -145,6 +146,6 @@ func (h *half) unseen() bool {
 func (s *Session) sendPing(to Side) {
 	h := &s.half[to]
 	h.ping = s.limits.Random()
-	h.pinged, h.pingAt = true, s.now
+	h.pinged, h.asked, h.quietAt = true, true, s.now
 	s.write(to, frame.Append(nil, frame.OpPing, h.ping[:], s.key(to)))
 }

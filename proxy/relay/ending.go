@@ -24,8 +24,32 @@ func (s *Session) fail(c Cause) {
 	case !rows[c].graceful:
 		s.end(c, Gateway, "")
 	case s.stopping == None:
-		s.stopping, s.stopBy = c, s.now+s.limits.CloseTimeout
+		s.stop(c, "")
 	}
+}
+
+// stop begins a graceful end: the session waits for the messages under way.
+func (s *Session) stop(c Cause, reason string) {
+	s.stopping, s.ending = c, &ending{stopBy: s.now + s.limits.CloseTimeout, reason: reason}
+}
+
+// because notes what the side at fault is told.
+func (s *Session) because(reason string) {
+	if s.ending == nil {
+		if reason == "" {
+			return
+		}
+		s.ending = new(ending)
+	}
+	s.ending.reason = reason
+}
+
+// reason is what the side at fault is told.
+func (s *Session) reason() string {
+	if s.ending == nil {
+		return ""
+	}
+	return s.ending.reason
 }
 
 // mayStop reports that a graceful end need not wait any longer: no message is
@@ -34,13 +58,13 @@ func (s *Session) mayStop() bool {
 	return s.stopping != None && s.cause == None && !s.half[Client].underWay() && !s.half[Upstream].underWay()
 }
 
-// stop begins the graceful end that was waited for.
-func (s *Session) stop() {
+// endStopped ends a session whose messages were waited for.
+func (s *Session) endStopped() {
 	by := Gateway
 	if rows[s.stopping].offender != 0 {
 		by = Client
 	}
-	s.end(s.stopping, by, s.reason)
+	s.end(s.stopping, by, s.reason())
 }
 
 // underWay reports that a side has begun a message or a frame that is to be
@@ -62,10 +86,11 @@ func (h *half) underWay() bool {
 // already, what follows is only its consequence: the first cause stays.
 func (s *Session) end(c Cause, by Side, reason string) {
 	if s.cause == None {
-		s.cause, s.by, s.reason = c, by, reason
+		s.cause, s.by = c, by
 		if reason == "" {
-			s.reason = rows[c].reason
+			reason = rows[c].reason
 		}
+		s.because(reason)
 	}
 	for _, side := range [2]Side{Client, Upstream} {
 		h := &s.half[side]
@@ -110,7 +135,7 @@ func (s *Session) reasonFor(to Side) string {
 	case s.cause == PeerClosed, s.cause == None:
 		return ""
 	case s.by == Gateway, s.by == to:
-		return s.reason
+		return s.reason()
 	}
 	return rows[s.cause].reason
 }
@@ -205,7 +230,7 @@ func (h *half) skip(p []byte) {
 // is a server, is awaited, unless it broke the protocol.
 func (s *Session) settle() {
 	if s.mayStop() {
-		s.stop()
+		s.endStopped()
 	}
 	s.rest()
 	if s.cause == None {
@@ -249,8 +274,8 @@ func (s *Session) Abort(now time.Time) {
 		if s.stopping != None {
 			s.cause = s.stopping
 		}
-		if s.reason == "" {
-			s.reason = rows[s.cause].reason
+		if s.reason() == "" {
+			s.because(rows[s.cause].reason)
 		}
 	}
 	s.close(Client, Abort)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"time"
 
 	"github.com/framegate/framegate/proxy/frame"
@@ -20,7 +21,36 @@ type Grant struct {
 	Inspectors [2]Inspector
 }
 
-var noGrant = new(Grant)
+// bare are the grants of most sessions, that differ in Until alone, without it
+// and with Deflate.
+var bare, bareDeflate = new(Grant), &Grant{Deflate: true}
+
+// unixEnd is the last time that fits into ns since 1970, in the year 2262.
+var unixEnd = time.Unix(0, math.MaxInt64)
+
+// hold makes a grant the session's. Nothing is kept of one that only says
+// Until.
+func (s *Session) hold(g *Grant) {
+	switch {
+	case g == nil:
+		s.grant, s.until = bare, 0
+		return
+	case g.Buckets[Client] != nil || g.Buckets[Upstream] != nil || g.Inspectors != [2]Inspector{}:
+		s.grant = g
+	case g.Deflate:
+		s.grant = bareDeflate
+	default:
+		s.grant = bare
+	}
+	switch {
+	case g.Until.IsZero():
+		s.until = 0
+	case g.Until.Before(unixEnd):
+		s.until = max(g.Until.UnixNano(), 1)
+	default:
+		s.until = unixEnd.UnixNano()
+	}
+}
 
 // An Inspector decides on the content of whole messages of one side. Sessions
 // may share one if it may be asked by several at once.

@@ -104,11 +104,10 @@ type half struct {
 	frameAt   time.Duration
 	messageAt time.Duration
 	stuckAt   time.Duration // since when the receiver has not taken what it was sent
-	heardAt   time.Duration
+	quietAt   time.Duration // since when it is silent, or was pinged
 	stats     counts
 
 	parser     frame.Parser
-	cut        [frame.MaxHeader]byte
 	sequence   frame.Sequence
 	text       frame.UTF8
 	phase      phase
@@ -118,7 +117,8 @@ type half struct {
 	paused     bool
 	eof        bool // it sends no more bytes
 	gotClose   bool
-	pinged     bool  // by the gateway, and not answered
+	pinged     bool  // by the gateway, and silent since
+	asked      bool  // has not sent the pong for that
 	pings      uint8 // relayed to it and not answered
 	message    frame.OpCode
 	closeCode  frame.StatusCode // that it sent
@@ -134,7 +134,6 @@ type half struct {
 	then      OpKind // 0, or how the connection ends once all that was handed out is written
 	pending   int    // bytes handed out and not written
 	wroteAt   time.Duration
-	pingAt    time.Duration
 	endAt     time.Duration // 0, or when its part of the close must be done
 }
 
@@ -154,18 +153,24 @@ type Session struct {
 	limits   *Limits
 	past     *past
 	grant    *Grant
-	expires  time.Duration // when Until is expected to come, or never
+	until    int64         // of the grant, in ns since 1970, or 0 for never
+	expires  time.Duration // when that is expected to come, or never
 	start    time.Time
 	now      time.Duration // since start, as are all times of a session
 	busyAt   time.Duration // of the latest relayed frame
 	cause    Cause
 	by       Side
-	stopping Cause // a graceful end that waits for the messages under way
-	stopBy   time.Duration
-	reason   string
+	stopping Cause   // a graceful end that waits for the messages under way
+	ending   *ending // nil until then
 	half     [2]half
 	paces    *[2]pace // nil until rules have looked at a frame
 	ops      *opQueue // nil where there are none
+}
+
+// An ending is what a session needs that has begun to end.
+type ending struct {
+	stopBy time.Duration // of a graceful end
+	reason string        // constant text for the side at fault; empty where a peer closed
 }
 
 // An opQueue is what a session asks for. It is borrowed only as long as that is
@@ -180,10 +185,8 @@ var opQueues = sync.Pool{New: func() any { return new(opQueue) }}
 // New returns the session of a connection whose handshake is done. limits and
 // grant must not change afterwards (but see Adopt); a nil grant grants nothing.
 func New(limits *Limits, grant *Grant, now time.Time) *Session {
-	if grant == nil {
-		grant = noGrant
-	}
-	s := &Session{limits: limits, grant: grant, start: now, by: Gateway}
+	s := &Session{limits: limits, start: now, by: Gateway}
+	s.hold(grant)
 	s.expect(now)
 	return s
 }
@@ -203,7 +206,7 @@ func (s *Session) advance(now time.Time) {
 func (s *Session) Feed(from Side, p []byte, now time.Time) {
 	s.advance(now)
 	h := &s.half[from]
-	h.heardAt, h.pinged = s.now, false
+	h.quietAt, h.pinged = s.now, false
 	if h.behind() {
 		s.early(from, p)
 		s.settle()
@@ -290,7 +293,7 @@ func (s *Session) Fail(c Cause, now time.Time) {
 func (s *Session) Refuse(reason string, now time.Time) {
 	s.advance(now)
 	if s.cause == None && s.stopping == None {
-		s.stopping, s.stopBy, s.reason = Policy, s.now+s.limits.CloseTimeout, reason
+		s.stop(Policy, reason)
 	}
 	s.settle()
 }
@@ -306,7 +309,7 @@ func (s *Session) Say(to Side, text string, now time.Time) {
 	s.settle()
 }
 
-// Grant returns what the session is granted now.
+// Grant returns what the session is granted now, but for Until.
 func (s *Session) Grant() *Grant { return s.grant }
 
 // Written says that the driver has written n bytes to a side.
@@ -387,7 +390,7 @@ func (s *Session) Stats(from Side) Stats {
 
 // Result returns how the session ended.
 func (s *Session) Result() Result {
-	r := Result{Cause: s.cause, By: s.by, Reason: s.reason, Told: [2]frame.StatusCode{s.half[Client].told, s.half[Upstream].told}}
+	r := Result{Cause: s.cause, By: s.by, Reason: s.reason(), Told: [2]frame.StatusCode{s.half[Client].told, s.half[Upstream].told}}
 	if s.cause == PeerClosed {
 		r.Closed = s.half[s.by].closeCode
 	}

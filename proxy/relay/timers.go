@@ -17,7 +17,7 @@ func (s *Session) Due() time.Duration {
 	switch {
 	case s.cause != None:
 	case s.stopping != None:
-		at = min(at, s.stopBy)
+		at = min(at, s.ending.stopBy)
 	default:
 		at = min(at, s.idleAt(), after(0, s.limits.MaxLifetime), s.expires)
 	}
@@ -35,8 +35,8 @@ func (s *Session) Tick(now time.Time) {
 	}
 	if s.cause == None {
 		switch {
-		case s.stopping != None && s.now >= s.stopBy:
-			s.stop()
+		case s.stopping != None && s.now >= s.ending.stopBy:
+			s.endStopped()
 		case s.expired(now):
 			s.fail(TokenExpired)
 		case s.now >= after(0, s.limits.MaxLifetime):
@@ -52,7 +52,7 @@ func (s *Session) Tick(now time.Time) {
 // which a token speaks: where that was set meanwhile, it comes sooner or later
 // than it was expected.
 func (s *Session) expired(now time.Time) bool {
-	if s.grant.Until.IsZero() {
+	if s.until == 0 {
 		return false
 	}
 	s.expect(now)
@@ -61,8 +61,8 @@ func (s *Session) expired(now time.Time) bool {
 
 // expect sets when Until comes, if nobody sets the clock.
 func (s *Session) expect(now time.Time) {
-	if s.expires = never; !s.grant.Until.IsZero() {
-		s.expires = s.now + max(s.grant.Until.Sub(now.Round(0)), 0)
+	if s.expires = never; s.until != 0 {
+		s.expires = s.now + max(time.Unix(0, s.until).Sub(now.Round(0)), 0)
 	}
 }
 
@@ -114,7 +114,7 @@ func (s *Session) stuck(side Side) bool {
 // it could not send meanwhile is not held against it.
 func (h *half) unstick(since, now time.Duration) {
 	stood := now - since
-	for _, at := range [...]*time.Duration{&h.frameAt, &h.messageAt, &h.heardAt, &h.pingAt} {
+	for _, at := range [...]*time.Duration{&h.frameAt, &h.messageAt, &h.quietAt} {
 		*at = min(now, *at+stood)
 	}
 }
@@ -122,9 +122,9 @@ func (h *half) unstick(since, now time.Duration) {
 // silence is when a side must be pinged or has not answered.
 func (s *Session) silence(h *half) time.Duration {
 	if h.pinged {
-		return after(h.pingAt, s.limits.PongTimeout)
+		return after(h.quietAt, s.limits.PongTimeout)
 	}
-	return after(h.heardAt, s.limits.PingInterval)
+	return after(h.quietAt, s.limits.PingInterval)
 }
 
 // progress is when the frame under way must have come further.
@@ -205,7 +205,7 @@ func (s *Session) tick(side Side) {
 		h.then = max(h.then, Close) // it is deaf: nothing more is awaited of it
 	case s.midFrame(side):
 		// Silent while it receives a large frame: the ping waits one interval.
-		h.heardAt = s.now
+		h.quietAt = s.now
 	default:
 		s.sendPing(side)
 	}

@@ -59,7 +59,7 @@ func (w *walker) run(v *frame.Violation) {
 	case v != nil:
 		s.end(causeOf(v), w.from, v.Reason)
 	case s.mayStop():
-		s.stop()
+		s.endStopped()
 	}
 }
 
@@ -140,7 +140,10 @@ func (w *walker) relay(hdr frame.Header, raw []byte, used int) *frame.Violation 
 		w.at += used
 	default:
 		w.skip(used)
-		w.s.write(w.to, h.cut[:copy(h.cut[:], raw)])
+		b := newBuffer(len(raw)) // of the parser's, which goes on
+		b.fill(raw)
+		w.s.write(w.to, b.bytes())
+		w.s.spend(w.from, &b)
 	}
 	h.left, h.streaming = hdr.Length, true
 	return nil
