@@ -8,8 +8,9 @@ import (
 )
 
 // tidyAfter is how long no handshake must have come before what they left behind
-// is cleared away.
-const tidyAfter = time.Second
+// is cleared away: by then the first messages of the last ones have been told of
+// (reactor), and what that took can go as well.
+const tidyAfter = 3 * time.Second
 
 // A tidier gives memory back to the system when a wave of handshakes is over.
 // They leave much more garbage than their sessions keep, and among idle

@@ -52,7 +52,7 @@ type loop struct {
 	buf    []byte
 	kept   int        // bytes at the start of buf that sessions still have to hand out
 	fed    []*session // that have to
-	noted  []*session // that have relayed something of which nobody was told
+	noted  []noted    // what has relayed something of which nobody was told
 	tell   timer      // when they will be
 	cork   []byte     // what tls.Conn wrote and nobody has sent
 	live   int
@@ -71,6 +71,13 @@ type loop struct {
 	paused   atomic.Int64
 	queued   atomic.Int64
 	lag      atomic.Int64 // the longest turn since it was last asked for, in ns
+}
+
+// A noted session is one whose owner is to be told of what it relays. It has
+// its place in loop.noted, so that an idle session pays nothing for that.
+type noted struct {
+	s    *session
+	told counts
 }
 
 // run is the loop's goroutine. It ends once the group is closed and no session
@@ -290,12 +297,11 @@ func (l *loop) fire(t *timer) {
 // note has the owner of a session told, some time soon, of what it relays from
 // now on.
 func (l *loop) note(s *session) {
-	if s.told != nil {
+	if s.noted != 0 {
 		return
 	}
-	s.told = countsPool.Get().(*counts)
-	*s.told = s.counts()
-	l.noted = append(l.noted, s)
+	l.noted = append(l.noted, noted{s, s.counts()})
+	s.noted = int32(len(l.noted))
 	if l.tell.at == 0 {
 		l.wheel.set(&l.tell, l.wheel.after(l.now.Add(tellEvery).Sub(l.start)))
 	}
@@ -303,21 +309,23 @@ func (l *loop) note(s *session) {
 
 // report tells the owners of sessions what was relayed.
 func (l *loop) report() {
-	noted := l.noted
-	l.noted = noted[:0]
-	for _, s := range noted {
+	if len(l.noted) == 0 { // all are idle, and have been for a while
+		l.noted = nil
+		return
+	}
+	n := 0
+	for i := range l.noted {
+		s := l.noted[i].s
 		s.change(func(*relay.Session) { s.reportBoth() })
-		if !s.over && *s.told != s.counts() { // what was written meanwhile has let more be relayed
-			l.noted = append(l.noted, s)
-			continue
+		if s.noted = 0; !s.over && l.noted[i].told != s.counts() { // what was written meanwhile has let more be relayed
+			l.noted[n] = l.noted[i]
+			n++
+			s.noted = int32(n)
 		}
-		countsPool.Put(s.told)
-		s.told = nil
 	}
-	clear(noted[len(l.noted):])
-	if len(l.noted) > 0 {
-		l.wheel.set(&l.tell, l.wheel.after(l.now.Add(tellEvery).Sub(l.start)))
-	}
+	clear(l.noted[n:])
+	l.noted = l.noted[:n]
+	l.wheel.set(&l.tell, l.wheel.after(l.now.Add(tellEvery).Sub(l.start)))
 }
 
 // arm sets the alarm to the next tick that matters, where it is not set to an

@@ -253,7 +253,9 @@ func (r *rig) stop() {
 	r.t.Helper()
 	r.leave()
 	l := r.loop
-	l.turn(l.poll(), l.now.Add(tellEvery+wheelTick)) // whom to tell of what was relayed
+	for range 2 { // it tells of what was relayed, and then lets go of where that stood
+		l.turn(l.poll(), l.now.Add(tellEvery+wheelTick))
+	}
 	if len(l.group.done) > 0 {
 		r.t.Errorf("%d more sessions have ended", len(l.group.done))
 	}
@@ -265,7 +267,7 @@ func (r *rig) stop() {
 			r.t.Errorf("the loop remembers a leg at descriptor %d", fd)
 		}
 	}
-	if l.wheel.next() != noTick || len(l.noted) > 0 || len(l.fed) > 0 || l.kept > 0 {
+	if l.wheel.next() != noTick || l.noted != nil || len(l.fed) > 0 || l.kept > 0 {
 		r.t.Errorf("a timer is left, or %d and %d sessions and %d bytes are", len(l.noted), len(l.fed), l.kept)
 	}
 }

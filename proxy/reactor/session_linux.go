@@ -2,7 +2,6 @@ package reactor
 
 import (
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/framegate/framegate/proxy/relay"
@@ -17,7 +16,7 @@ type session struct {
 	legs   [2]leg // by relay.Side
 	timer  timer
 	start  time.Duration // of the core, since that of the loop
-	told   *counts       // of which hooks was told; nil while that is all, and the session not in loop.noted
+	noted  int32         // place in loop.noted, from 1; 0 while its owner was told of all
 	faults uint8
 	fed    bool // in loop.fed: what the core asks for is still to be done
 	over   bool // both descriptors are closed
@@ -25,8 +24,6 @@ type session struct {
 
 // counts is what was relayed from each side.
 type counts [2]relay.Stats
-
-var countsPool = sync.Pool{New: func() any { return new(counts) }}
 
 // Hooks is what the owner of a session learns of it. Relayed, Ruled and
 // Panicked are called by the loop, which waits for them: they must not block.
@@ -161,12 +158,15 @@ func (s *session) reportBoth() {
 
 // report passes on what was relayed since the last time.
 func (s *session) report(from relay.Side) {
-	now := s.core.Stats(from)
-	if now != s.told[from] {
-		s.hooks.Relayed(from, now.Sub(s.told[from]))
-		s.told[from] = now
+	told := &s.told()[from]
+	if now := s.core.Stats(from); now != *told {
+		s.hooks.Relayed(from, now.Sub(*told))
+		*told = now
 	}
 }
+
+// told is what the owner was told of.
+func (s *session) told() *counts { return &s.loop.noted[s.noted-1].told }
 
 // counts is what was relayed so far.
 func (s *session) counts() counts {
@@ -176,7 +176,7 @@ func (s *session) counts() counts {
 // ending is how the session ended. Of one that was given up nothing is asked.
 func (s *session) ending() ending {
 	if s.faults > 1 {
-		return ending{s.hooks, relay.Result{Cause: relay.Internal, By: relay.Gateway}, *s.told}
+		return ending{s.hooks, relay.Result{Cause: relay.Internal, By: relay.Gateway}, *s.told()}
 	}
 	return ending{s.hooks, s.core.Result(), s.counts()}
 }
