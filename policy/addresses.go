@@ -26,7 +26,7 @@ func compileAddresses(_ place, c *Config, report Report) []rule {
 		report("addresses", "addresses is empty, want allow, deny or both")
 		return nil
 	}
-	return []rule{{judge: func(_ context.Context, a *Admission) *Refusal {
+	return []rule{{located: true, judge: func(_ context.Context, a *Admission) *Refusal {
 		if !a.Address.IsValid() || inAny(deny, a.Address) || len(allow) > 0 && !inAny(allow, a.Address) {
 			return forbidden(reasonAddressRefused)
 		}

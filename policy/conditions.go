@@ -50,7 +50,7 @@ func compileConditions(_ place, c *Config, report Report) (rules []rule) {
 			continue
 		}
 		judge, reads := judgeCondition(compiled), readsOf(compiled)
-		rules = append(rules, rule{name: name, judge: judge, reads: reads, again: func(ctx context.Context, a *Admission) *Refusal {
+		rules = append(rules, rule{name: name, judge: judge, reads: reads, located: compiled.Reads("client", "address"), again: func(ctx context.Context, a *Admission) *Refusal {
 			if !a.live.record.more().reads.covers(reads) {
 				return undecided()
 			}

@@ -33,16 +33,17 @@ type HandshakesConfig struct {
 
 // limitKey is what limits count by.
 type limitKey struct {
-	name string
-	late bool // known only once the client is
-	busy bool // a limit on the gateway's side: 503 and not 429
-	of   func(a *Admission) string
+	name    string
+	late    bool // known only once the client is
+	busy    bool // a limit on the gateway's side: 503 and not 429
+	located bool // it depends on the client's address
+	of      func(a *Admission) string
 }
 
 // The keys of limits, but for claims. A new one is one row here and one field of the Configs.
 var (
-	keyIP       = limitKey{name: "per_ip", of: func(a *Admission) string { return ratelimit.AddressKey(a.Address) }}
-	keyUser     = limitKey{name: "per_user", late: true, of: func(a *Admission) string { return orAddress(a, a.User) }}
+	keyIP       = limitKey{name: "per_ip", located: true, of: func(a *Admission) string { return ratelimit.AddressKey(a.Address) }}
+	keyUser     = limitKey{name: "per_user", late: true, located: true, of: func(a *Admission) string { return orAddress(a, a.User) }}
 	keyRoute    = limitKey{name: "per_route", busy: true, of: func(a *Admission) string { return a.Route }}
 	keyListener = limitKey{name: "per_listener", busy: true, of: func(a *Admission) string { return a.Listener }}
 	keyTotal    = limitKey{name: "total", busy: true, of: func(*Admission) string { return "" }}
@@ -50,7 +51,7 @@ var (
 
 // keyClaim counts by the value of a claim.
 func keyClaim(claim string) limitKey {
-	return limitKey{name: strictyaml.Key("per_claim", claim), late: true, of: func(a *Admission) string {
+	return limitKey{name: strictyaml.Key("per_claim", claim), late: true, located: true, of: func(a *Admission) string {
 		value, _ := a.claim(claim)
 		return orAddress(a, value)
 	}}
@@ -147,7 +148,7 @@ func (p place) limitRules(section string, late bool, all []limit, judgeOf func(r
 		if l := &all[i]; l.key.late == late {
 			name := section + "." + l.key.name
 			l.Name = p.policy + "/" + name
-			r := rule{name: name, judge: judgeOf(p.env.Limits, l)}
+			r := rule{name: name, judge: judgeOf(p.env.Limits, l), located: l.key.located}
 			if section == "connections" {
 				r.again = judgePlaceAgain(p.env.Limits, l)
 			}
@@ -175,11 +176,11 @@ func judgePlace(store ratelimit.Store, l *limit) judge {
 // that is less now than there are connections, those who are asked first go.
 func judgePlaceAgain(store ratelimit.Store, l *limit) judge {
 	return func(_ context.Context, a *Admission) *Refusal {
-		also := l.Limit
-		if a.holds(l.Name) {
+		also, key := l.Limit, l.key.of(a)
+		if a.holds(l.Name) && l.key.of(a.before()) == key {
 			also.Max++ // until the place before is given back
 		}
-		release, ok := store.Acquire(&also, l.key.of(a), a.Now)
+		release, ok := store.Acquire(&also, key, a.Now)
 		if !ok {
 			return l.refuse("too many connections", placeWait)
 		}

@@ -128,6 +128,7 @@ type rule struct {
 	end     func()   // gives back what the rule holds when its Set is not used any more; nil for nothing
 	again   judge    // of a live connection; nil where that cannot be decided
 	recall  judge    // of a live connection, before again: notes what the rule has found out about the client
+	located bool     // it depends on the client's address
 	renew   *Renewal // how a client brings a new token; nil where it cannot
 	reads   *reads   // what it needs of a request beside what a Record always has; nil for nothing
 	policy  string

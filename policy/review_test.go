@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/policy/forward"
 	"github.com/framegate/framegate/policy/jwt"
 )
@@ -75,6 +76,72 @@ func TestReview(t *testing.T) {
 func with(c Config, change func(*Config)) Config {
 	change(&c)
 	return c
+}
+
+// A client that has moved is asked again what addresses decide, and nothing else: of a request that is long gone no rule is asked.
+func TestMove(t *testing.T) {
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
+	network := func(text string) strictyaml.Network {
+		n, err := strictyaml.ParseNetwork(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	page := Config{Origin: &OriginConfig{Absent: "allow"}}
+	for name, row := range map[string]struct {
+		change func(*Config)
+		others []netip.Addr // that have connected before it moves
+		reason string       // empty where it is admitted
+	}{
+		"an address that is allowed": {func(c *Config) { c.Addresses = &AddressesConfig{Allow: []strictyaml.Network{network("0.0.0.0/0")}} }, nil, ""},
+		"one that is not":            {func(c *Config) { c.Addresses = &AddressesConfig{Deny: []strictyaml.Network{network("198.51.100.0/24")}} }, nil, reasonAddressRefused},
+		"a place that is free":       {func(c *Config) { c.Connections = &ConnectionsConfig{PerIP: 1} }, nil, ""},
+		"a place that is taken":      {func(c *Config) { c.Connections = &ConnectionsConfig{PerIP: 1} }, []netip.Addr{there}, "too many connections"},
+		"a place in all":             {func(c *Config) { c.Connections = &ConnectionsConfig{Total: 1} }, nil, ""},
+		"a user without a name":      {func(c *Config) { c.Connections = &ConnectionsConfig{PerUser: 1} }, []netip.Addr{there}, "too many connections"},
+		"a condition on the address": {func(c *Config) { c.Conditions = []ConditionConfig{{Require: "client.address == '192.0.2.1'"}} }, nil, reasonConditionFails},
+		"a condition on a secret":    {func(c *Config) { c.Conditions = []ConditionConfig{{Require: "request.headers['cookie'] == 'a=b'"}} }, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Compile(map[string]Config{"p": with(page, row.change)}, testEnv(t), failOn(t)).Route([]string{"p"}, failOn(t))
+			request := func(from netip.Addr) *Request {
+				return &Request{Now: tokenNow, Host: "app.example.com", Path: "/", Address: from, Header: http.Header{"Cookie": {"a=b"}}}
+			}
+			a := p.Admit(t.Context(), request(here))
+			for _, from := range row.others {
+				if b := p.Admit(t.Context(), request(from)); b.Refused() != nil {
+					t.Fatalf("not admitted: %+v", b.Refused().Refusal)
+				}
+			}
+			if a.Refused() != nil {
+				t.Fatalf("not admitted: %+v", a.Refused().Refusal)
+			}
+			record := a.Record("")
+			b := p.Move(&record, here, there, "r", a.Keep(), tokenNow.Add(time.Second))
+			if d := b.Refused(); d != nil {
+				if d.Refusal.Reason != row.reason {
+					t.Errorf("refused for %q, want %q", d.Refusal.Reason, row.reason)
+				}
+				return
+			}
+			if row.reason != "" {
+				t.Fatalf("admitted, want %q", row.reason)
+			}
+			for _, h := range b.Dropped() {
+				h.Release()
+			}
+			held := b.Keep()
+			if name == "a place that is free" { // its place is at the address that it has now, and only there
+				if p.Admit(t.Context(), request(there)).Refused() == nil || p.Admit(t.Context(), request(here)).Refused() != nil {
+					t.Error("it has its place where it was, or nowhere")
+				}
+			}
+			for _, h := range held {
+				h.Release()
+			}
+		})
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ const (
 	h3FirstRequest = 10 * time.Second // after the handshake
 	h3MaxHalfOpen  = 1000             // handshakes at once, beyond which clients must show that their address is theirs
 
+	h3Follow = time.Second // how often clients are looked for at other addresses
+
 	altSvcAge = 24 * time.Hour
 
 	protocolHTTP3 = "h3" // in the configuration
@@ -43,6 +46,8 @@ type h3Listener struct {
 	altSvc    string
 	halfOpen  atomic.Int64
 	serving   sync.WaitGroup // acceptLoop, and serve of each connection
+	following sync.WaitGroup // followLoop
+	end       chan struct{}  // of that
 
 	mu      sync.Mutex
 	conns   map[*h3Conn]int // how many requests are under way on each
@@ -55,7 +60,7 @@ func (l *listener) listenHTTP3() (_ *h3Listener, err error) {
 	if !ok {
 		return nil, errors.New("HTTP/3 needs an IP address")
 	}
-	h := &h3Listener{listener: l, conns: map[*h3Conn]int{}, altSvc: fmt.Sprintf(`h3=":%d"; ma=%d`, tcp.Port, int(altSvcAge.Seconds()))}
+	h := &h3Listener{listener: l, conns: map[*h3Conn]int{}, end: make(chan struct{}), altSvc: fmt.Sprintf(`h3=":%d"; ma=%d`, tcp.Port, int(altSvcAge.Seconds()))}
 	if h.udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: tcp.IP, Port: tcp.Port, Zone: tcp.Zone}); err != nil {
 		return nil, err
 	}
@@ -100,7 +105,10 @@ func (h *h3Listener) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) 
 	return conf, nil
 }
 
-func (h *h3Listener) start() { h.serving.Go(h.acceptLoop) }
+func (h *h3Listener) start() {
+	h.serving.Go(h.acceptLoop)
+	h.following.Go(func() { h.followLoop() })
+}
 
 // arrived takes a place for a connection, before its handshake.
 func (h *h3Listener) arrived(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
@@ -136,9 +144,82 @@ type h3Conn struct {
 	listener *h3Listener
 	conn     *quic.Conn
 	once     sync.Once
-	wanted   *clientAuth // of its handshake
-	watch    h2Watch     // of the listener's lock
-	asked    atomic.Bool // a request has come
+	wanted   *clientAuth          // of its handshake
+	watch    h2Watch              // of the listener's lock
+	asked    atomic.Bool          // a request has come
+	sessions map[*connection]bool // that go by its address; of the listener's lock
+}
+
+// who is who sends requests now: a client may come to another address (RFC 9000,
+// section 9).
+func (c *h3Conn) who() *peer {
+	if at := udpAddrPort(c.conn.RemoteAddr()); at != c.client {
+		there := c.peer
+		there.client = at
+		return &there
+	}
+	return &c.peer
+}
+
+// followed has a session of HTTP/3 move with its client, until the function
+// that it returns is called. Of one whose address a trusted proxy has told it
+// does nothing.
+func followed(r *http.Request, session *connection) (leave func()) {
+	c, ok := r.Context().Value(connKey{}).(*h3Conn)
+	if _, told := r.Context().Value(hopKey{}).(hop); !ok || told {
+		return func() {}
+	}
+	h := c.listener
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.sessions == nil {
+		c.sessions = map[*connection]bool{}
+	}
+	c.sessions[session] = true
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(c.sessions, session)
+	}
+}
+
+// followLoop looks for clients that have come to other addresses.
+func (h *h3Listener) followLoop() {
+	tick := time.NewTicker(h3Follow)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-h.end:
+			return
+		}
+		for session, to := range h.moved() {
+			h.listener.server.move(session, to)
+		}
+	}
+}
+
+// moved returns the sessions whose clients are at other addresses than before.
+func (h *h3Listener) moved() map[*connection]netip.AddrPort {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var moved map[*connection]netip.AddrPort
+	for c := range h.conns {
+		if len(c.sessions) == 0 {
+			continue
+		}
+		at := udpAddrPort(c.conn.RemoteAddr())
+		for session := range c.sessions {
+			// One that is not there yet is found the next time.
+			if session.client() != at && h.listener.server.sessions.has(session) {
+				if moved == nil {
+					moved = map[*connection]netip.AddrPort{}
+				}
+				moved[session] = at
+			}
+		}
+	}
+	return moved
 }
 
 // settled says that the connection is not half open any more.
@@ -228,7 +309,7 @@ func (h *h3Listener) reset(c *h3Conn) {
 	calm := c.watch.sees(h2Frame{kind: h2Reset}, false, time.Now())
 	h.mu.Unlock()
 	if !calm && c.conn.Context().Err() == nil {
-		h.listener.server.http2Ended(c.client, h2Flood)
+		h.listener.server.http2Ended(c.who().client, h2Flood)
 		c.conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
 	}
 }
@@ -266,6 +347,8 @@ func (h *h3Listener) finish(ctx context.Context) error {
 		h.transport.Close()
 		h.udp.Close()
 		<-done
+		close(h.end)
+		h.following.Wait()
 	}()
 	select {
 	case <-done:

@@ -214,3 +214,64 @@ func TestNoEarlyDataOverQUIC(t *testing.T) {
 		conn.CloseWithError(0, "")
 	}
 }
+
+// A session survives that its client comes to another address, and what policies say about addresses holds for that one (row X-19 of
+// security.md).
+func TestClientMoves(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		rules  string
+		to     string
+		others []string // addresses of clients that have connected before
+		reason string   // for which it is closed; empty where it goes on
+	}{
+		"another port":              {"addresses: {allow: [127.0.0.1]}", "127.0.0.1:0", nil, ""},
+		"another address":           {"addresses: {allow: [127.0.0.0/8]}, connections: {per_ip: 1}", "127.0.0.2:0", nil, ""},
+		"one that is not allowed":   {"addresses: {deny: [127.0.0.2]}", "127.0.0.2:0", nil, "address not allowed"},
+		"one with no place left":    {"connections: {per_ip: 1}", "127.0.0.2:0", []string{"127.0.0.2:0"}, "too many connections"},
+		"a condition about another": {"conditions: [{require: \"client.address != '127.0.0.2'\"}]", "127.0.0.2:0", nil, "condition not met"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			up := wstest.NewRecorder(t, wstest.Echo)
+			g := startH3(t, up, ", policies: [p]}]\npolicies: {p: {"+row.rules+"}}\n#")
+			for _, from := range row.others {
+				other := wstest.NewRoamer(t, g.addr, g.trust)
+				other.Move(from)
+				wstest.OpenStream(t, other, wstest.HS0("/ws"))
+			}
+			client := wstest.NewRoamer(t, g.addr, g.trust)
+			s := wstest.OpenStream(t, client, wstest.HS0("/ws"))
+			if s.Status != http.StatusOK {
+				t.Fatalf("status %d", s.Status)
+			}
+			client.Move(row.to)
+			payload := []byte("from elsewhere")
+			s.Send(wstest.ClientFrame(0x82, payload))
+			s.ExpectFrame(0x82, payload)
+			if row.reason != "" {
+				if _, reason := s.ExpectClose(1008); reason != row.reason {
+					t.Errorf("closed for %q, want %q", reason, row.reason)
+				}
+				return
+			}
+			if row.to == "127.0.0.2:0" {
+				waitFor(t, "the log to say so", func() bool { return len(g.log.lines(t, "client moved")) == 1 })
+				// Its place is at the address that it has now, and that of another one is free.
+				if again := wstest.OpenStream(t, client, wstest.HS0("/ws")); again.Status != http.StatusTooManyRequests {
+					t.Errorf("a second session at the address is answered %d, want 429", again.Status)
+				}
+				if another := wstest.OpenStream(t, g.client, wstest.HS0("/ws")); another.Status != http.StatusOK {
+					t.Errorf("a session at the address where it was is answered %d, want 200", another.Status)
+				}
+			}
+			s.Send(wstest.ClientFrame(0x88, wstest.CloseFrame(1000, "")))
+			s.ExpectClose(1000)
+			s.End()
+			waitFor(t, "its line", func() bool { return len(g.log.lines(t, "connection")) > 0 })
+			if line := g.log.lines(t, "connection")[0]; !strings.HasPrefix(line["client"].(string), strings.TrimSuffix(row.to, "0")) {
+				t.Errorf("the log says %v, want a client at %s", line, row.to)
+			}
+		})
+	}
+}

@@ -18,6 +18,7 @@ type metrics struct {
 	registry    *prometheus.Registry
 	handshakes  *prometheus.CounterVec // route, result
 	renewals    *prometheus.CounterVec // route, outcome
+	moves       *prometheus.CounterVec // outcome
 	live        *prometheus.GaugeVec   // route
 	frames      *prometheus.CounterVec // route, from
 	messages    *prometheus.CounterVec
@@ -43,6 +44,7 @@ func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry:    prometheus.NewRegistry(),
 		renewals:    counter("renewals_total", "New tokens that clients have brought over their connections.", "route", "outcome"),
+		moves:       counter("moves_total", "Live connections of HTTP/3 whose client has come to another address, by what became of them.", "outcome"),
 		handshakes:  counter("handshakes_total", "WebSocket handshakes by result.", "route", "result"),
 		requests:    counter("requests_total", "Plain HTTP requests by result.", "route", "result"),
 		frames:      counter("frames_total", "Frames relayed whole, by the side that sent them.", "route", "from"),
@@ -60,8 +62,10 @@ func newMetrics(version string) *metrics {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "framegate_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.handshakes, m.renewals, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.proxyErrors, m.panics, build,
+	m.registry.MustRegister(m.handshakes, m.renewals, m.moves, m.requests, m.decisions, m.frames, m.messages, m.bytes, m.hits, m.closes, m.live, m.http2Ended, m.http2Errors, m.tlsErrors, m.proxyErrors, m.panics, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.moves.WithLabelValues(policy.OutcomeAdmitted)
+	m.moves.WithLabelValues(policy.OutcomeRefused)
 	m.http2Ended.WithLabelValues(h2Flood)
 	m.http2Ended.WithLabelValues(h2Slow)
 	m.proxyErrors.WithLabelValues(proxyMalformed)
@@ -147,6 +151,8 @@ func (m *metrics) route(rt *route) *routeMeters {
 		}
 		rt.rules[from].prepare(m, name, from, rt.limits.From[from].Rates)
 	}
+	m.moves.WithLabelValues(policy.OutcomeAdmitted)
+	m.moves.WithLabelValues(policy.OutcomeRefused)
 	m.http2Ended.WithLabelValues(h2Flood)
 	m.http2Ended.WithLabelValues(h2Slow)
 	for _, result := range results() {

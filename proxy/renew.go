@@ -131,7 +131,7 @@ func (s *Server) renew(c *connection, claims *jwt.Claims) (reason string) {
 	if c.over {
 		return "connection ended"
 	}
-	a, record, err := c.under.policy.Renew(c.known(), c.client.Addr(), c.under.name, c.held, claims, time.Now())
+	a, record, err := c.under.policy.Renew(c.known(), c.client().Addr(), c.under.name, c.held, claims, time.Now())
 	if err != nil {
 		return err.Error()
 	}
@@ -139,7 +139,7 @@ func (s *Server) renew(c *connection, claims *jwt.Claims) (reason string) {
 	if d := a.Refused(); d != nil {
 		return d.Refusal.Reason
 	}
-	c.renewed.Store(record)
+	c.later.Store(&later{c.client(), record})
 	s.adopt(c, c.under, a)
 	if s.shared.policies.Revoked.Has(record.Names(), time.Now()) { // meanwhile
 		s.sessions.do(c, revoke)
@@ -155,12 +155,4 @@ func (s *Server) countRenewal(c *connection, reason string) {
 	}
 	s.metrics.renewals.WithLabelValues(c.route.Load().name, outcome).Inc()
 	s.log.Info("renewal", append(c.attrs(), "outcome", outcome, "reason", reason)...)
-}
-
-// known is what is kept of the connection's handshake, and of its latest token.
-func (c *connection) known() *policy.Record {
-	if r := c.renewed.Load(); r != nil {
-		return r
-	}
-	return &c.record
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -134,7 +135,7 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	if st.router.find(c.record.Host(), c.record.Path()) != next || !next.pool.Lists(c.lease.Server()) || c.compression == chained && next.compression == handshake.Inspect || !c.under.auth.same(next.auth) {
 		return s.reviewed(reviewRemoved), ""
 	}
-	a := next.policy.Review(c.known(), c.client.Addr(), next.name, c.under.policy, c.held, time.Now())
+	a := next.policy.Review(c.known(), c.client().Addr(), next.name, c.under.policy, c.held, time.Now())
 	s.logReview(c, next, a)
 	if d := a.Refused(); d != nil {
 		// Not only once it has ended: those that are reviewed behind it may need its places.
@@ -146,6 +147,34 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	}
 	s.adopt(c, next, a)
 	return s.reviewed(reviewAdopted), ""
+}
+
+// move takes note that the client of a connection is at another address, and
+// asks what addresses decide about it.
+func (s *Server) move(c *connection, to netip.AddrPort) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := c.client()
+	if c.over || from == to {
+		return
+	}
+	c.later.Store(&later{to, c.known()})
+	if from.Addr() == to.Addr() {
+		return // behind another port, as after a while behind NAT
+	}
+	a := c.under.policy.Move(c.known(), from.Addr(), to.Addr(), c.under.name, c.held, time.Now())
+	s.logReview(c, c.under, a)
+	outcome, reason := policy.OutcomeAdmitted, ""
+	if d := a.Refused(); d != nil {
+		outcome, reason = policy.OutcomeRefused, d.Refusal.Reason
+	}
+	s.metrics.moves.WithLabelValues(outcome).Inc()
+	s.log.Info("client moved", append(c.attrs(), "from", addressText(from), "outcome", outcome, "reason", reason)...)
+	if reason != "" {
+		s.refuse(c, reason)
+		return
+	}
+	s.adopt(c, c.under, a)
 }
 
 // listensOn reports whether there is a listener of an address in the

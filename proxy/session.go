@@ -63,6 +63,7 @@ func (s *Server) runStream(v *visit, w http.ResponseWriter, r *http.Request, rt 
 		conn.ended(relay.Result{Cause: relay.ClientLost, By: relay.Client}, [2]relay.Stats{})
 		return
 	}
+	defer followed(r, conn)()
 	conn.drive(v, conn.begin(s.grant(rt, a, up)), client, leg{up.conn}, [2][]byte{relay.Upstream: up.early})
 	client.finish()
 }
@@ -86,9 +87,9 @@ type connection struct {
 	server  *Server
 	route   atomic.Pointer[route] // under whose rules its messages are
 	lease   *upstream.Lease
-	client  netip.AddrPort
+	first   netip.AddrPort // of the client, at the handshake
 	record  policy.Record
-	renewed atomic.Pointer[policy.Record] // in its place, with a token that came later; nil for none
+	later   atomic.Pointer[later] // what has changed since; nil for nothing
 	shown   *shown                        // nil where that is what record has
 	start   time.Duration                 // from the server's
 	free    func()                        // gives its place at the listener back
@@ -106,6 +107,28 @@ type connection struct {
 	active     atomic.Uint32 // overload.epoch when a frame was last relayed
 }
 
+// later is what of a connection is another than at its handshake.
+type later struct {
+	client netip.AddrPort
+	record *policy.Record // with a token that came later
+}
+
+// client is where the client is.
+func (c *connection) client() netip.AddrPort {
+	if l := c.later.Load(); l != nil {
+		return l.client
+	}
+	return c.first
+}
+
+// known is what is kept of the connection's handshake, and of its latest token.
+func (c *connection) known() *policy.Record {
+	if l := c.later.Load(); l != nil {
+		return l.record
+	}
+	return &c.record
+}
+
 // compression is that of a session's messages.
 type compression uint8
 
@@ -121,7 +144,7 @@ type shown struct{ host, path string }
 func newConnection(s *Server, r *http.Request, rt *route, a *policy.Admission, up *upgraded, free func()) *connection {
 	// Copies: the request's strings are parts of larger ones, with secrets in.
 	c := &connection{
-		server: s, under: rt, lease: up.lease, client: hopOf(r).client, major: uint8(r.ProtoMajor), start: time.Since(s.start), free: free,
+		server: s, under: rt, lease: up.lease, first: hopOf(r).client, major: uint8(r.ProtoMajor), start: time.Since(s.start), free: free,
 		held: a.Keep(), record: a.Record(up.agreement.Subprotocol),
 	}
 	if up.agreement.Deflate {
@@ -240,5 +263,5 @@ func (c *connection) attrs() []any {
 	if c.shown != nil {
 		at = *c.shown
 	}
-	return []any{"client", addressText(c.client), "protocol", protocols[c.major], "host", at.host, "path", at.path, "route", c.route.Load().name, "upstream", c.lease.Server().String()}
+	return []any{"client", addressText(c.client()), "protocol", protocols[c.major], "host", at.host, "path", at.path, "route", c.route.Load().name, "upstream", c.lease.Server().String()}
 }

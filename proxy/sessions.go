@@ -87,6 +87,14 @@ func (s *sessions) gone() {
 	}
 }
 
+// has reports whether a session has begun and not ended.
+func (s *sessions) has(c *connection) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.all[c]
+	return ok
+}
+
 // count is how many there are.
 func (s *sessions) count() int {
 	s.mu.Lock()

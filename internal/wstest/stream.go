@@ -169,6 +169,74 @@ func HTTP3(tb testing.TB, addr string, config *tls.Config) http.RoundTripper {
 	return http3Spelling{t}
 }
 
+// A Roamer speaks HTTP/3 on one connection, and can go elsewhere with it.
+type Roamer struct {
+	http.RoundTripper
+	tb   testing.TB
+	conn *quic.Conn
+}
+
+// NewRoamer connects to addr.
+func NewRoamer(tb testing.TB, addr string, config *tls.Config) *Roamer {
+	tb.Helper()
+	r := &Roamer{tb: tb}
+	config = config.Clone()
+	config.NextProtos = []string{http3.NextProtoH3}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	to, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if r.conn, err = r.at("127.0.0.1:0").Dial(ctx, to, config, &quic.Config{KeepAlivePeriod: time.Second}); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { r.conn.CloseWithError(0, "") })
+	t := &http3.Transport{
+		DisableCompression: true, TLSClientConfig: config,
+		Dial: func(context.Context, string, *tls.Config, *quic.Config) (*quic.Conn, error) { return r.conn, nil },
+	}
+	tb.Cleanup(func() { t.Close() })
+	r.RoundTripper = http3Spelling{t}
+	return r
+}
+
+// at is where the client is.
+func (r *Roamer) at(address string) *quic.Transport {
+	r.tb.Helper()
+	addr, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	udp, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	t := &quic.Transport{Conn: udp}
+	r.tb.Cleanup(func() {
+		t.Close()
+		udp.Close()
+	})
+	return t
+}
+
+// Move goes on from another address, such as 127.0.0.2:0 (RFC 9000, section 9).
+func (r *Roamer) Move(from string) {
+	r.tb.Helper()
+	path, err := r.conn.AddPath(r.at(from))
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := path.Probe(ctx); err != nil {
+		r.tb.Fatal(err)
+	}
+	if err := path.Switch(); err != nil {
+		r.tb.Fatal(err)
+	}
+}
+
 // http3Spelling takes requests as they are written for HTTP/2.
 type http3Spelling struct{ t *http3.Transport }
 
