@@ -95,7 +95,9 @@ func TestMove(t *testing.T) {
 		reason string       // empty where it is admitted
 	}{
 		"an address that is allowed": {func(c *Config) { c.Addresses = &AddressesConfig{Allow: []strictyaml.Network{network("0.0.0.0/0")}} }, nil, ""},
-		"one that is not":            {func(c *Config) { c.Addresses = &AddressesConfig{Deny: []strictyaml.Network{network("198.51.100.0/24")}} }, nil, reasonAddressRefused},
+		"one that is not": {func(c *Config) {
+			c.Addresses = &AddressesConfig{Deny: []strictyaml.Network{network("198.51.100.0/24")}}
+		}, nil, reasonAddressRefused},
 		"a place that is free":       {func(c *Config) { c.Connections = &ConnectionsConfig{PerIP: 1} }, nil, ""},
 		"a place that is taken":      {func(c *Config) { c.Connections = &ConnectionsConfig{PerIP: 1} }, []netip.Addr{there}, "too many connections"},
 		"a place in all":             {func(c *Config) { c.Connections = &ConnectionsConfig{Total: 1} }, nil, ""},

@@ -47,7 +47,7 @@ type h3Listener struct {
 	halfOpen  atomic.Int64
 	serving   sync.WaitGroup // acceptLoop, and serve of each connection
 	following sync.WaitGroup // followLoop
-	end       chan struct{}  // of that
+	stop      func()         // ends that
 
 	mu      sync.Mutex
 	conns   map[*h3Conn]int // how many requests are under way on each
@@ -60,7 +60,7 @@ func (l *listener) listenHTTP3() (_ *h3Listener, err error) {
 	if !ok {
 		return nil, errors.New("HTTP/3 needs an IP address")
 	}
-	h := &h3Listener{listener: l, conns: map[*h3Conn]int{}, end: make(chan struct{}), altSvc: fmt.Sprintf(`h3=":%d"; ma=%d`, tcp.Port, int(altSvcAge.Seconds()))}
+	h := &h3Listener{listener: l, conns: map[*h3Conn]int{}, stop: func() {}, altSvc: fmt.Sprintf(`h3=":%d"; ma=%d`, tcp.Port, int(altSvcAge.Seconds()))}
 	if h.udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: tcp.IP, Port: tcp.Port, Zone: tcp.Zone}); err != nil {
 		return nil, err
 	}
@@ -107,7 +107,9 @@ func (h *h3Listener) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) 
 
 func (h *h3Listener) start() {
 	h.serving.Go(h.acceptLoop)
-	h.following.Go(func() { h.followLoop() })
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	h.following.Go(func() { h.followLoop(ctx) })
 }
 
 // arrived takes a place for a connection, before its handshake.
@@ -184,13 +186,13 @@ func followed(r *http.Request, session *connection) (leave func()) {
 }
 
 // followLoop looks for clients that have come to other addresses.
-func (h *h3Listener) followLoop() {
+func (h *h3Listener) followLoop(ctx context.Context) {
 	tick := time.NewTicker(h3Follow)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-h.end:
+		case <-ctx.Done():
 			return
 		}
 		for session, to := range h.moved() {
@@ -347,7 +349,7 @@ func (h *h3Listener) finish(ctx context.Context) error {
 		h.transport.Close()
 		h.udp.Close()
 		<-done
-		close(h.end)
+		h.stop()
 		h.following.Wait()
 	}()
 	select {

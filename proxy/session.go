@@ -84,16 +84,16 @@ func (s *Server) grant(rt *route, a *policy.Admission, up *upgraded) *relay.Gran
 // A connection is what is kept of an accepted handshake while its session
 // lives: a request would hold far more.
 type connection struct {
-	server  *Server
-	route   atomic.Pointer[route] // under whose rules its messages are
-	lease   *upstream.Lease
-	first   netip.AddrPort // of the client, at the handshake
-	record  policy.Record
-	later   atomic.Pointer[later] // what has changed since; nil for nothing
-	shown   *shown                        // nil where that is what record has
-	start   time.Duration                 // from the server's
-	free    func()                        // gives its place at the listener back
-	told    [2]uint64                     // rules that the log was told of, by side; used by whoever drives the session
+	server *Server
+	route  atomic.Pointer[route] // under whose rules its messages are
+	lease  *upstream.Lease
+	first  netip.AddrPort // of the client, at the handshake
+	record policy.Record
+	later  atomic.Pointer[later] // what has changed since; nil for nothing
+	shown  *shown                // nil where that is what record has
+	start  time.Duration         // from the server's
+	free   func()                // gives its place at the listener back
+	told   [2]uint64             // rules that the log was told of, by side; used by whoever drives the session
 
 	mu    sync.Mutex    // held while it is reviewed
 	under *route        // that has admitted it
