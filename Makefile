@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test tools-for-tests fuzz soak scan churn idle bench reload-bench drain-bench lint image clean
+.PHONY: run build test tools-for-tests fuzz soak scan churn half-open idle bench reload-bench drain-bench lint image clean
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -55,6 +55,10 @@ scan:
 # An hour's connections in minutes: nothing may grow.
 churn:
 	FRAMEGATE_CHURN=$(CHURNTIME) $(GO) test -count=1 -timeout 70m -v -run '^TestChurn$$' ./cmd/framegate
+
+# What 9,000 connections that get nowhere with their handshakes do to one that does.
+half-open:
+	FRAMEGATE_HALF_OPEN=9000 $(GO) test -count=1 -v -run '^TestHalfOpen$$' ./cmd/framegate
 
 # What an idle WebSocket costs over HTTP/2 and HTTP/3.
 idle:
