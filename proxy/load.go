@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,8 +43,17 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 		l.warnings = nil // what no route uses may be what a mistaken one means
 	}
 	l.errs.Sort()
+	docs := []*strictyaml.Document{doc}
+	for _, doc := range cfg.owner { // which may have several policies
+		if !slices.Contains(docs, doc) {
+			docs = append(docs, doc)
+		}
+	}
+	for _, doc := range docs {
+		l.warnings = append(l.warnings, doc.Warnings()...)
+	}
 	l.warnings.Sort()
-	for _, doc := range append(slices.Collect(maps.Values(cfg.owner)), doc) {
+	for _, doc := range docs {
 		cfg.files.read(doc.Files()...)
 	}
 	for _, u := range cfg.Upstreams {

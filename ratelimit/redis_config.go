@@ -20,7 +20,7 @@ import (
 
 // RedisConfig is the section redis of the configuration: where the gateways count together.
 type RedisConfig struct {
-	URL          string              `yaml:"url" required:"true" doc:"Address, such as rediss://user:password@redis.example.com:6379/0; redis:// (without TLS) on this machine only."`
+	URL          string              `yaml:"url" secret:"userinfo" required:"true" doc:"Address, such as rediss://user:password@redis.example.com:6379/0; redis:// (without TLS) on this machine only."`
 	CA           string              `yaml:"ca" doc:"PEM file with the certificates that a rediss server's may be signed by; without it, those of the system."`
 	Prefix       string              `yaml:"prefix" default:"framegate:" doc:"What the names of all keys begin with."`
 	Timeout      strictyaml.Duration `yaml:"timeout" default:"50ms" min:"1ms" max:"5s" doc:"How long an answer may take. Messages never wait for one, handshakes do."`

@@ -22,7 +22,7 @@ type RFC2136Config struct {
 	Zone       string              `yaml:"zone" doc:"Zone that is changed; without it, the one that the name server says it is."`
 	KeyName    string              `yaml:"key_name" required:"true" doc:"Name of the TSIG key."`
 	Algorithm  string              `yaml:"algorithm" enum:"hmac-sha256,hmac-sha384,hmac-sha512" default:"hmac-sha256" doc:"Algorithm of the TSIG key."`
-	Secret     string              `yaml:"secret" required:"true" doc:"The TSIG key, base64; better as ${file:...}."`
+	Secret     string              `yaml:"secret" secret:"true" required:"true" doc:"The TSIG key, base64; better as ${file:...}."`
 	TTL        strictyaml.Duration `yaml:"ttl" default:"60s" min:"1s" max:"1h" doc:"Time to live of the records."`
 	Propagated strictyaml.Duration `yaml:"propagated" default:"0s" min:"0" max:"10m" doc:"How long it takes from the primary to all servers of the zone; the CA is told after that."`
 }

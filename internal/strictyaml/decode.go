@@ -114,6 +114,9 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		}
 		seen[m.key] = true
 		d.value(m.value, v.FieldByIndex(fields[i].index), inner, fields[i])
+		if kind := fields[i].secret; kind != "" {
+			d.guard(m.value, inner, kind)
+		}
 	}
 	for _, f := range fields {
 		if f.required && !seen[f.name] {

@@ -13,6 +13,8 @@ type Document struct {
 	root    *node    // nil when the file could not be parsed
 	secrets []string // what expansions yielded
 	files   []string // that ${file:...} named
+
+	warnings Errors
 }
 
 // Files lists the files that expansions have read, or could not.

@@ -15,7 +15,8 @@ type field struct {
 	index    []int // of reflect.Value.FieldByIndex: an inlined field lies deeper
 	doc      string
 	required bool
-	fallback *node // of the default tag
+	fallback *node  // of the default tag
+	secret   string // what of the value is one; empty for nothing
 	enum     []string
 	min, max *int64 // of an integer, Duration or Size; of the length of a list or map
 }
@@ -139,6 +140,11 @@ func readTags(sf reflect.StructField) (f field, err error) {
 		f.required = required != ""
 	default:
 		return f, fmt.Errorf(`want required:"true", not %q`, required)
+	}
+	switch f.secret = sf.Tag.Get("secret"); f.secret {
+	case "", secretValue, secretUserinfo:
+	default:
+		return f, fmt.Errorf(`want secret:"true" or secret:"userinfo", not %q`, f.secret)
 	}
 	leaf := underlying(sf.Type)
 	isList := leaf.Kind() == reflect.Slice && formOf(leaf).composite

@@ -37,7 +37,7 @@ type IssuerConfig struct {
 	MaxStale             strictyaml.Duration  `yaml:"max_stale" doc:"How long keys from jwks_url may serve after their time, while they cannot be fetched again. Default: 1h."`
 	DangerouslyAllowHTTP bool                 `yaml:"dangerously_allow_http" doc:"Lets jwks_url be plain http to a loopback address: whatever else runs on this host can then forge tokens."`
 	PEM                  string               `yaml:"pem" doc:"A file with the issuer's public keys or certificates, PEM. At most 8."`
-	Secret               string               `yaml:"secret" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
+	Secret               string               `yaml:"secret" secret:"true" doc:"The secret that the issuer signs with, 32 bytes or more: ${file:/run/secrets/NAME}. With public keys nobody but the issuer could sign."`
 }
 
 // Texts is one text or a list of them.

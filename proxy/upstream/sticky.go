@@ -24,7 +24,7 @@ type StickyConfig struct {
 type CookieConfig struct {
 	Name string              `yaml:"name" default:"__Host-fg" doc:"Its name, which begins with __Host-, so that browsers take it from this host alone, over TLS. Pools on one host need names of their own."`
 	TTL  strictyaml.Duration `yaml:"ttl" doc:"How long browsers keep it. Without it, until they are closed."`
-	Key  Secrets             `yaml:"key" doc:"Secret of at least 32 characters that makes the cookie, such as ${file:/run/secrets/sticky}, the same on all gateways; or a list of which the first one makes cookies and all are accepted. Without it, one that this installation keeps in tls.storage."`
+	Key  Secrets             `yaml:"key" secret:"true" doc:"Secret of at least 32 characters that makes the cookie, such as ${file:/run/secrets/sticky}, the same on all gateways; or a list of which the first one makes cookies and all are accepted. Without it, one that this installation keeps in tls.storage."`
 }
 
 // Secrets is one secret, or a list.
