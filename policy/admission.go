@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/framegate/framegate/policy/jwt"
 	"github.com/framegate/framegate/policy/revocation"
@@ -196,7 +197,8 @@ func (a *Admission) Release() {
 
 // Held is something that counts, such as a place, and that a connection has until its end.
 type Held struct {
-	limit   string // its name
+	limit   unique.Handle[string] // its name
+	key     uint64                // that it is counted by, hashed
 	release func()
 }
 
@@ -215,8 +217,8 @@ func (a *Admission) Keep() []Held {
 	return held
 }
 
-// Hold has release called at the end of the connection, or once nothing needs what the limit of this name counts for it.
-func (a *Admission) Hold(limit string, release func()) { a.held = append(a.held, Held{limit, release}) }
+// Hold has release called at the end of the connection, or once nothing needs it.
+func (a *Admission) Hold(release func()) { a.held = append(a.held, Held{release: release}) }
 
 // note keeps for the log why the rule that judges now cannot decide as it should. It quotes nothing of the client's.
 func (a *Admission) note(detail string) { a.noted = detail }

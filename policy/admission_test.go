@@ -91,7 +91,7 @@ func TestPlainRequestsSkipWhatIsForHandshakes(t *testing.T) {
 func TestRelease(t *testing.T) {
 	released := 0
 	hold := func(_ context.Context, a *Admission) *Refusal {
-		a.Hold("", func() { released++ })
+		a.Hold(func() { released++ })
 		return nil
 	}
 	a := policyOf(rule{judge: hold}, rule{judge: hold}).Admit(t.Context(), &Request{})

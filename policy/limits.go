@@ -2,10 +2,12 @@ package policy
 
 import (
 	"context"
+	"hash/maphash"
 	"maps"
 	"net/http"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/framegate/framegate/internal/strictyaml"
 	"github.com/framegate/framegate/ratelimit"
@@ -69,13 +71,14 @@ func orAddress(a *Admission, name string) string {
 type limit struct {
 	key limitKey
 	ratelimit.Limit
+	handle unique.Handle[string] // of its name
 }
 
 // limits lists those that are set, those of claims in the order of their names.
 func (c *ConnectionsConfig) limits() (all []limit) {
 	add := func(key limitKey, max int) {
 		if max > 0 {
-			all = append(all, limit{key, ratelimit.Limit{Max: int64(max)}})
+			all = append(all, limit{key: key, Limit: ratelimit.Limit{Max: int64(max)}})
 		}
 	}
 	add(keyIP, c.PerIP)
@@ -92,7 +95,7 @@ func (c *ConnectionsConfig) limits() (all []limit) {
 func (c *HandshakesConfig) limits() (all []limit) {
 	add := func(key limitKey, rate *ratelimit.Rate) {
 		if rate != nil {
-			all = append(all, limit{key, ratelimit.Limit{Rate: *rate}})
+			all = append(all, limit{key: key, Limit: ratelimit.Limit{Rate: *rate}})
 		}
 	}
 	add(keyIP, c.PerIP)
@@ -148,6 +151,7 @@ func (p place) limitRules(section string, late bool, all []limit, judgeOf func(r
 		if l := &all[i]; l.key.late == late {
 			name := section + "." + l.key.name
 			l.Name = p.policy + "/" + name
+			l.handle = unique.Make(l.Name)
 			r := rule{name: name, judge: judgeOf(p.env.Limits, l), located: l.key.located}
 			if section == "connections" {
 				r.again = judgePlaceAgain(p.env.Limits, l)
@@ -163,31 +167,41 @@ const placeWait = 5 * time.Second
 
 func judgePlace(store ratelimit.Store, l *limit) judge {
 	return func(_ context.Context, a *Admission) *Refusal {
-		release, ok := store.Acquire(&l.Limit, l.key.of(a), a.Now)
-		if !ok {
+		return l.acquire(store, a, l.key.of(a))
+	}
+}
+
+// acquire takes a place.
+func (l *limit) acquire(store ratelimit.Store, a *Admission, key string) *Refusal {
+	release, ok := store.Acquire(&l.Limit, key, a.Now)
+	if !ok {
+		return l.refuse("too many connections", placeWait)
+	}
+	a.held = append(a.held, Held{l.handle, hashOf(key), release})
+	return nil
+}
+
+// judgePlaceAgain has a connection keep its place under a limit that has changed; where that is less now than there are connections, those who are
+// asked first go. One that is counted by another key now, or was not, needs a place.
+func judgePlaceAgain(store ratelimit.Store, l *limit) judge {
+	return func(_ context.Context, a *Admission) *Refusal {
+		key := l.key.of(a)
+		had := slices.IndexFunc(a.live.before, func(h Held) bool { return h.limit == l.handle && h.key == hashOf(key) })
+		switch {
+		case had < 0:
+			return l.acquire(store, a, key)
+		case !store.Keep(&l.Limit, key, a.Now):
 			return l.refuse("too many connections", placeWait)
 		}
-		a.Hold(l.Name, release)
+		a.live.kept[had] = true
 		return nil
 	}
 }
 
-// judgePlaceAgain has a connection keep its place under a limit that has changed. It is counted already, where the limit was there before; where
-// that is less now than there are connections, those who are asked first go.
-func judgePlaceAgain(store ratelimit.Store, l *limit) judge {
-	return func(_ context.Context, a *Admission) *Refusal {
-		also, key := l.Limit, l.key.of(a)
-		if a.holds(l.Name) && l.key.of(a.before()) == key {
-			also.Max++ // until the place before is given back
-		}
-		release, ok := store.Acquire(&also, key, a.Now)
-		if !ok {
-			return l.refuse("too many connections", placeWait)
-		}
-		a.Hold(l.Name, release)
-		return nil
-	}
-}
+var keySeed = maphash.MakeSeed()
+
+// hashOf is what is kept of a key.
+func hashOf(key string) uint64 { return maphash.String(keySeed, key) }
 
 func judgeRate(store ratelimit.Store, l *limit) judge {
 	return func(_ context.Context, a *Admission) *Refusal {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"time"
+	"unique"
 )
 
 // liveness says what becomes of a rule where a live connection is reviewed, which a policy that has changed concerns.
@@ -28,24 +29,23 @@ func undecided() *Refusal { return &Refusal{Status: http.StatusForbidden, Reason
 // review is what a policy needs to judge a live connection.
 type review struct {
 	record *Record
-	was    *Policy    // that admitted it
-	before []Held     // what it holds
-	kept   []bool     // of which the new policy needs these
-	from   netip.Addr // where the client was before; zero where it has not moved
+	was    *Policy // that admitted it
+	before []Held  // what it holds
+	kept   []bool  // of which the new policy needs these
 }
 
 // Review judges a live connection of an address, of which record was kept, by a policy that has taken the place of was. A rule that was, as it is, among those
 // that admitted it is not asked. held is what the connection has; after an admission Keep returns what it has from now on, and Dropped what
-// has to be given back. After a refusal it has what it had.
+// has to be given back. After a refusal it has what it had, and must give that back at once: a limit may count it as gone.
 func (p *Policy) Review(record *Record, address netip.Addr, route string, was *Policy, held []Held, now time.Time) *Admission {
 	return p.review(record, address, route, &review{was: was, before: held}, now)
 }
 
-// Move judges a live connection, as Review does, whose client has come from one address to another one: what addresses decide is asked again, and
-// all else stands.
-func (p *Policy) Move(record *Record, from, to netip.Addr, route string, held []Held, now time.Time) *Admission {
+// Move judges a live connection, as Review does, whose client has come to another address: what addresses decide is asked again, and all else
+// stands.
+func (p *Policy) Move(record *Record, address netip.Addr, route string, held []Held, now time.Time) *Admission {
 	was := &Policy{rules: slices.DeleteFunc(slices.Clone(p.rules), func(r rule) bool { return r.located })}
-	return p.review(record, to, route, &review{was: was, before: held, from: from}, now)
+	return p.review(record, address, route, &review{was: was, before: held}, now)
 }
 
 func (p *Policy) review(record *Record, address netip.Addr, route string, live *review, now time.Time) *Admission {
@@ -66,7 +66,7 @@ func (a *Admission) stands(ctx context.Context, r *rule) bool {
 		return false
 	}
 	for i, h := range a.live.before {
-		if r.of != nil && h.limit == r.limitName() {
+		if r.of != nil && h.limit == unique.Make(r.limitName()) {
 			a.live.kept[i] = true
 		}
 	}
@@ -97,21 +97,6 @@ func (a *Admission) again(ctx context.Context, r *rule) *Refusal {
 		return undecided()
 	}
 	return r.again(ctx, a)
-}
-
-// holds reports whether the connection that is reviewed has what a limit of this name counts.
-func (a *Admission) holds(limit string) bool {
-	return slices.ContainsFunc(a.live.before, func(h Held) bool { return h.limit == limit })
-}
-
-// before returns the admission as it would be had the client not moved.
-func (a *Admission) before() *Admission {
-	if !a.live.from.IsValid() {
-		return a
-	}
-	there, r := *a, *a.Request
-	r.Address, there.Request = a.live.from, &r
-	return &there
 }
 
 // settle parts what the connection has had.

@@ -120,7 +120,7 @@ func TestMove(t *testing.T) {
 				t.Fatalf("not admitted: %+v", a.Refused().Refusal)
 			}
 			record := a.Record("")
-			b := p.Move(&record, here, there, "r", a.Keep(), tokenNow.Add(time.Second))
+			b := p.Move(&record, there, "r", a.Keep(), tokenNow.Add(time.Second))
 			if d := b.Refused(); d != nil {
 				if d.Refusal.Reason != row.reason {
 					t.Errorf("refused for %q, want %q", d.Refusal.Reason, row.reason)

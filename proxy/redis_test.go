@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -36,6 +37,66 @@ redis: {url: "redis://%s", nodes: 2, timeout: 1s}
 	}
 	last.Close()
 	waitFor(t, "a place", func() bool { return !refused(one) })
+}
+
+// Where gateways that count together reload at the same time, those connections go that are too many, and no others.
+func TestGatewaysReviewTogether(t *testing.T) {
+	t.Parallel()
+	store := miniredis.RunT(t)
+	up := wstest.NewRecorder(t, wstest.Echo)
+	config := func(most int) string {
+		return oneRoute("ws://"+up.Addr(), ", policies: [few]") + fmt.Sprintf(`policies: {few: {connections: {per_ip: %d}}}
+redis: {url: "redis://%s", nodes: 2, timeout: 1s}
+`, most, store.Addr())
+	}
+	gateways := [2]*gateway{startGateway(t, config(4)), startGateway(t, config(4))}
+	var clients []*wstest.Client
+	for i, g := range gateways {
+		waitFor(t, "redis", func() bool { return g.metrics.series(t)["framegate_redis_up{}"] == 1 })
+		for k := range 2 - i {
+			client, _ := g.open(t, up, fmt.Sprintf("/%d/%d", i, k))
+			clients = append(clients, client)
+		}
+	}
+	outcomes := func(g *gateway) (adopted, refused float64) {
+		all := g.metrics.series(t)
+		return all[`framegate_reviews_total{outcome=adopted}`], all[`framegate_reviews_total{outcome=refused}`]
+	}
+	count := func(g *gateway) float64 {
+		adopted, refused := outcomes(g)
+		return adopted + refused
+	}
+	reviewed := func(most int) {
+		t.Helper()
+		var before [2]float64
+		var reloads sync.WaitGroup
+		for i, g := range gateways {
+			before[i] = count(g)
+			reloads.Go(func() {
+				if err := g.reload(t, config(most)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		reloads.Wait()
+		for i, g := range gateways {
+			waitFor(t, "the review", func() bool { return count(g) == before[i]+float64(2-i) })
+		}
+	}
+	for i := range 20 { // three connections, of which there may always be as many
+		reviewed(3 + i%2)
+	}
+	for i, client := range clients {
+		payload := []byte{byte(i)}
+		client.Send(wstest.ClientFrame(0x82, payload))
+		client.ExpectFrame(0x82, payload)
+	}
+	reviewed(2)
+	_, one := outcomes(gateways[0])
+	_, two := outcomes(gateways[1])
+	if refused := one + two; refused != 1 {
+		t.Errorf("%v of three connections were refused, of which there may be two", refused)
+	}
 }
 
 func TestRedisMistakes(t *testing.T) {

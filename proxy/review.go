@@ -138,11 +138,7 @@ func (s *Server) review(c *connection, st *site) (verdict, string) {
 	a := next.policy.Review(c.known(), c.client().Addr(), next.name, c.under.policy, c.held, time.Now())
 	s.logReview(c, next, a)
 	if d := a.Refused(); d != nil {
-		// Not only once it has ended: those that are reviewed behind it may need its places.
-		for _, h := range c.held {
-			h.Release()
-		}
-		c.held = nil
+		c.giveBack()
 		return s.reviewed(reviewRefused), d.Refusal.Reason
 	}
 	s.adopt(c, next, a)
@@ -162,7 +158,7 @@ func (s *Server) move(c *connection, to netip.AddrPort) {
 	if from.Addr() == to.Addr() {
 		return // behind another port, as after a while behind NAT
 	}
-	a := c.under.policy.Move(c.known(), from.Addr(), to.Addr(), c.under.name, c.held, time.Now())
+	a := c.under.policy.Move(c.known(), to.Addr(), c.under.name, c.held, time.Now())
 	s.logReview(c, c.under, a)
 	outcome, reason := policy.OutcomeAdmitted, ""
 	if d := a.Refused(); d != nil {
@@ -171,10 +167,21 @@ func (s *Server) move(c *connection, to netip.AddrPort) {
 	s.metrics.moves.WithLabelValues(outcome).Inc()
 	s.log.Info("client moved", append(c.attrs(), "from", addressText(from), "outcome", outcome, "reason", reason)...)
 	if reason != "" {
+		c.giveBack()
 		s.refuse(c, reason)
 		return
 	}
 	s.adopt(c, c.under, a)
+}
+
+// giveBack gives back what a connection holds that is refused: not only once it
+// has ended, since those that are reviewed behind it may need its places. Its
+// lock is held.
+func (c *connection) giveBack() {
+	for _, h := range c.held {
+		h.Release()
+	}
+	c.held = nil
 }
 
 // listensOn reports whether there is a listener of an address in the

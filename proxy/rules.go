@@ -113,7 +113,7 @@ func (rt *route) buckets(store ratelimit.Store, a *policy.Admission) (all [2][]r
 				all[side] = make([]relay.Bucket, len(rates))
 			}
 			all[side][i] = b
-			a.Hold("", b.Release)
+			a.Hold(b.Release)
 		}
 	}
 	return all

@@ -23,6 +23,9 @@ type Store interface {
 	// Acquire takes one of the limit's places for a key, if there is one. release gives it back, once, however often it is called; it is
 	// never nil.
 	Acquire(l *Limit, key string, now time.Time) (release func(), ok bool)
+	// Keep tells whether a place that is taken may stay although the limit's numbers have changed: with it no more are taken than there are now.
+	// Where it may not, its release must be called next.
+	Keep(l *Limit, key string, now time.Time) (ok bool)
 	// Bucket is Take for one who takes often. It must be released.
 	Bucket(l *Limit, key string, now time.Time) *Shared
 }

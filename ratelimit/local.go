@@ -47,6 +47,14 @@ func (s *Local) Acquire(l *Limit, key string, now time.Time) (release func(), ok
 	return shard.releaser(e), true
 }
 
+// Keep is that of Store.
+func (s *Local) Keep(l *Limit, key string, now time.Time) bool {
+	shard, e := s.places.find(l, key, now)
+	defer shard.mu.Unlock()
+	defer shard.settle(e)
+	return e.held <= l.Max
+}
+
 // releaser makes the function that gives a place back, once. One that lives as long as a connection is worth less than sync.OnceFunc takes.
 func (s *shard[V]) releaser(e *entry[V]) func() {
 	var released atomic.Bool

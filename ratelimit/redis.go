@@ -91,6 +91,11 @@ func (s *Redis) Acquire(l *Limit, key string, now time.Time) (release func(), ok
 	return s.counts.acquire(l, key, now)
 }
 
+// Keep is that of Store. It may wait for Redis, and without it only this gateway's places count: who was admitted is not sent away on suspicion.
+func (s *Redis) Keep(l *Limit, key string, now time.Time) (ok bool) {
+	return s.counts.keep(l, key, now)
+}
+
 // Bucket is that of Store.
 func (s *Redis) Bucket(l *Limit, key string, now time.Time) *Shared {
 	if !l.Rate.valid() {

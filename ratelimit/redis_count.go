@@ -30,8 +30,10 @@ type tally struct {
 	left   time.Time // when the number was last 0
 }
 
-// unknown is the told of a tally when a question got no answer.
-const unknown = -1
+const (
+	unknown   = -1 // the told of a tally when a question got no answer
+	unchanged = -1 // the instead of a claim that changes nothing where it is refused
+)
 
 // idleAt is from when a tally that nobody holds may be forgotten: when Redis has forgotten it too.
 func (t *tally) idleAt() time.Time {
@@ -50,15 +52,8 @@ func (c *counts) acquire(l *Limit, key string, now time.Time) (release func(), o
 		return func() {}, false
 	}
 	e.held++
-	q := &claim{counts: c, shard: s, entry: e, mine: e.held, most: l.Max, granted: make(chan bool, 1)}
-	if c.ask(q) {
-		s.mu.Unlock()
-		ok = q.wait(c.timeout)
-		s.mu.Lock()
-	}
-	if !q.answered {
-		q.late = true
-		c.alone()
+	ok, answered := c.claim(s, e, l, unchanged)
+	if !answered {
 		ok = e.held <= max(l.Max/int64(c.nodes), 1)
 	}
 	if !ok {
@@ -70,6 +65,38 @@ func (c *counts) acquire(l *Limit, key string, now time.Time) (release func(), o
 		defer s.mu.Unlock()
 		c.giveBack(s, e, time.Now())
 	}), true
+}
+
+// keep is Store.Keep. Of gateways that ask at the same time no two give up a place of which one is enough: Redis counts the one that it refuses as
+// given back.
+func (c *counts) keep(l *Limit, key string, now time.Time) (ok bool) {
+	s, e := c.find(l, key, now)
+	defer s.mu.Unlock()
+	if e.held == 0 {
+		s.settle(e)
+		return true
+	}
+	ok, answered := c.claim(s, e, l, e.held-1)
+	if !answered {
+		ok = e.held <= l.Max
+	}
+	return ok
+}
+
+// claim asks Redis whether all that this gateway has may be in use, and waits for the answer, if there is one in time. Where it may not, Redis
+// counts instead of it from then on. s is locked, and is not meanwhile.
+func (c *counts) claim(s *shard[*tally], e *entry[*tally], l *Limit, instead int64) (granted, answered bool) {
+	q := &claim{counts: c, shard: s, entry: e, mine: e.held, most: l.Max, instead: instead, granted: make(chan bool, 1)}
+	if c.ask(q) {
+		s.mu.Unlock()
+		granted = q.wait(c.timeout)
+		s.mu.Lock()
+	}
+	if !q.answered {
+		q.late = true
+		c.alone()
+	}
+	return granted, q.answered
 }
 
 // giveBack undoes one e.held++. s is locked.
@@ -105,18 +132,20 @@ func (c *counts) tellAll() []question {
 	return all
 }
 
-// args are the arguments of the script: at most most may be in use by all gateways, or any number if it is -1.
-func (c *counts) args(mine, most int64) []any {
-	return []any{c.gateway, mine, most, countTTL.Milliseconds()}
+// args are the arguments of the script: at most most may be in use by all gateways, or any number if it is -1. Where that are too many, this gateway
+// has instead, or what it had before if that is -1.
+func (c *counts) args(mine, most, instead int64) []any {
+	return []any{c.gateway, mine, most, countTTL.Milliseconds(), instead}
 }
 
-// A claim asks Redis whether one more may be in use.
+// A claim asks Redis whether as many may be in use.
 type claim struct {
 	counts  *counts
 	shard   *shard[*tally]
 	entry   *entry[*tally]
 	mine    int64 // of this gateway, with the one that is claimed and those claimed before
 	most    int64
+	instead int64     // what this gateway has where they may not, or unchanged
 	granted chan bool // buffered, since nobody may be waiting any more
 
 	answered, late bool // guarded by the shard's lock
@@ -135,7 +164,7 @@ func (q *claim) wait(timeout time.Duration) (granted bool) {
 }
 
 func (q *claim) question(time.Time) (s script, key string, args []any) {
-	return countPlaces, q.entry.value.key, q.counts.args(q.mine, q.most)
+	return countPlaces, q.entry.value.key, q.counts.args(q.mine, q.most, q.instead)
 }
 
 func (q *claim) answer(_ time.Time, reply []int64) (valid bool) {
@@ -148,6 +177,8 @@ func (q *claim) answer(_ time.Time, reply []int64) (valid bool) {
 		q.entry.value.told = unknown
 	case reply[0] == 1:
 		q.entry.value.told = q.mine
+	case q.instead != unchanged:
+		q.entry.value.told = q.instead
 	}
 	if q.late {
 		q.counts.settle(q.shard, q.entry)
@@ -170,7 +201,7 @@ func (q *telling) question(time.Time) (s script, key string, args []any) {
 	q.shard.mu.Lock()
 	defer q.shard.mu.Unlock()
 	q.mine = q.entry.held
-	return countPlaces, q.entry.value.key, q.counts.args(q.mine, -1)
+	return countPlaces, q.entry.value.key, q.counts.args(q.mine, -1, unchanged)
 }
 
 func (q *telling) answer(_ time.Time, reply []int64) (valid bool) {

@@ -71,6 +71,65 @@ func TestGatewaysShareACount(t *testing.T) {
 	})
 }
 
+// Where a maximum becomes less, as many places go as are too many, and no more, whichever gateway asks first.
+func TestPlacesAreKept(t *testing.T) {
+	for most := range int64(5) {
+		inBubble(t, func(t *testing.T, m *fakeRedis) {
+			a, b := m.gateway(t, 2), m.gateway(t, 2)
+			l, lower := &Limit{Name: "l", Max: 9}, &Limit{Name: "l", Max: most}
+			var lost atomic.Int64
+			var gateways sync.WaitGroup
+			for g, n := range map[*gateway]int{a: 2, b: 1} {
+				var releases []func()
+				for range n {
+					release, _ := g.Acquire(l, "user", time.Now())
+					releases = append(releases, release)
+				}
+				synctest.Wait()
+				defer g.Close()
+				gateways.Go(func() {
+					time.Sleep(time.Second)
+					for _, release := range releases {
+						if !g.Keep(lower, "user", time.Now()) {
+							lost.Add(1)
+							release()
+						}
+					}
+				})
+			}
+			gateways.Wait()
+			if got, want := lost.Load(), max(3-most, 0); got != want {
+				t.Errorf("%d places of 3 were lost for a maximum of %d, want %d", got, most, want)
+			}
+			free, _ := acquire(a, lower, "user", 9)
+			expectPlaces(t, "more", free, max(int(most)-3, 0))
+		})
+	}
+}
+
+// Without Redis nobody is sent away for what others may have.
+func TestPlacesAreKeptWithoutRedis(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeRedis) {
+		g := m.gateway(t, 4)
+		l := &Limit{Name: "l", Max: 4}
+		for range 3 {
+			g.Acquire(l, "user", time.Now())
+		}
+		m.on(func(p *server.Peer, _ string, _ ...string) bool {
+			p.WriteError("LOADING")
+			return true
+		})
+		if !g.Keep(l, "user", time.Now()) {
+			t.Error("a place of three is lost where the maximum is 4")
+		}
+		if g.Keep(&Limit{Name: "l", Max: 2}, "user", time.Now()) {
+			t.Error("all three are kept where the maximum is 2")
+		}
+		m.on(nil)
+		g.Close()
+	})
+}
+
 // A gateway that dies holds its places for 30 s. One that ends gives them back.
 func TestGatewayDies(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *fakeRedis) {

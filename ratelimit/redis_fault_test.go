@@ -111,7 +111,8 @@ func (f fault) afterwards(t *testing.T, m *fakeRedis, g *gateway, l *Limit) {
 	if n := m.taken(t, l, "user"); n < 40 || n > 100 {
 		t.Errorf("%.1f of 100 tokens are taken in Redis, want what was taken without it, and gained in 12 s", n)
 	}
-	if n := takeAll(g, l, "new user"); n < 100 || n > 103 {
+	const batch = 50 * 25 / 100 // of this gateway's share; no more is given beyond the burst (see doc.go)
+	if n := takeAll(g, l, "new user"); n < 100 || n > 100+batch+1 {
 		t.Errorf("a new user gets %d of a burst of 100", n)
 	}
 }

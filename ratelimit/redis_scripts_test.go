@@ -148,6 +148,14 @@ func TestCountScript(t *testing.T) {
 	if keys := s.Keys(); len(keys) > 0 {
 		t.Errorf("%v is left although nobody has anything", keys)
 	}
+	for i, step := range []struct{ mine, instead, granted, has int64 }{{2, 1, 1, 2}, {3, 2, 1, 3}, {4, 3, 0, 3}, {4, 1, 0, 1}, {4, 0, 0, 0}, {4, -1, 0, 0}} {
+		if got := s.run(countPlaces, "i", []any{"a", step.mine, 3, countTTL.Milliseconds(), step.instead}); !slices.Equal(got, []int64{step.granted}) {
+			t.Errorf("step %d with another number instead: %v, want %v", i, got, step.granted)
+		}
+		if has, _, _ := strings.Cut(s.HGet("i", "a"), " "); has != strings.TrimPrefix(fmt.Sprint(step.has), "0") {
+			t.Errorf("step %d: it has %s, want %d", i, has, step.has)
+		}
+	}
 	s.run(countPlaces, "k", []any{"a", 1, 3, countTTL.Milliseconds()})
 	if ttl := s.TTL("k"); ttl != countTTL {
 		t.Errorf("the key stays %v, want %v", ttl, countTTL)
