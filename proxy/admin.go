@@ -19,7 +19,12 @@ const (
 	adminOff     = "off"
 	adminDefault = "127.0.0.1:9901"
 	adminSocket  = "admin" // FileDescriptorName= of its socket
+	healthWait   = 2 * time.Second
 )
+
+// Healthy returns an error where what moves the bytes of sessions is stuck until
+// the end of ctx.
+func (s *Server) Healthy(ctx context.Context) error { return s.driver.answer(ctx) }
 
 // admin serves health and metrics on loopback, and takes orders. It
 // trusts no browser: a page that resolves to loopback learns nothing from it, and
@@ -41,7 +46,15 @@ func newAdmin(s *Server, address string) (*admin, error) {
 	mux.HandleFunc("POST /-/revoke", s.serveRevoke)
 	mux.HandleFunc("POST /-/drain", s.serveDrain)
 	mux.HandleFunc("POST /-/undrain", s.serveUndrain)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), healthWait)
+		defer cancel()
+		if err := s.Healthy(ctx); err != nil {
+			answer(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ok")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reason, ok := s.ready()
 		if !ok {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"runtime"
 
@@ -37,6 +38,14 @@ func (d driver) take(core *relay.Session, c *connection, client, upstream net.Co
 	}
 	h, err := d.group.Add(core, client, upstream, early, c)
 	return h, err == nil
+}
+
+// answer returns an error where a loop is stuck until the end of ctx.
+func (d driver) answer(ctx context.Context) error {
+	if d.group == nil {
+		return nil
+	}
+	return d.group.Answer(ctx)
 }
 
 // close waits for the last session.

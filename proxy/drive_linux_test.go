@@ -3,11 +3,15 @@ package proxy
 import (
 	"bytes"
 	"crypto/tls"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/framegate/framegate/internal/wstest"
+	"github.com/framegate/framegate/proxy/relay"
 )
 
 // A nameless connection has an address, and no descriptor.
@@ -55,4 +59,44 @@ func TestSessionWithoutDescriptor(t *testing.T) {
 			waitFor(t, "the end", func() bool { return live() == 0 })
 		})
 	}
+}
+
+// A loop that is stuck is told of, and only as long as it is.
+func TestHealthOfLoops(t *testing.T) {
+	t.Parallel()
+	up := wstest.NewRecorder(t, wstest.Echo)
+	g := startGateway(t, strings.Replace(oneRoute("ws://"+up.Addr(), ""), `admin: {address: "off"}`, `admin: {address: "127.0.0.1:0"}`, 1))
+	client, _ := g.open(t, up, "/a")
+	lives(t, "first", client) // the gateway has its session
+	health := func() (int, string) {
+		resp, err := http.Get("http://" + g.admin.ln.Addr().String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(text)
+	}
+	if status, text := health(); status != http.StatusOK || text != "ok\n" {
+		t.Fatalf("%d %q", status, text)
+	}
+	release, stuck := make(chan struct{}), make(chan struct{})
+	for _, c := range g.sessions.youngest() {
+		g.sessions.do(c, func(*relay.Session, time.Time) {
+			close(stuck)
+			<-release
+		})
+	}
+	<-stuck
+	for range 2 {
+		if status, text := health(); status != http.StatusServiceUnavailable || !strings.Contains(text, "does not answer") {
+			t.Errorf("with a loop that is stuck: %d %q", status, text)
+		}
+	}
+	close(release)
+	waitFor(t, "it to answer", func() bool {
+		status, _ := health()
+		return status == http.StatusOK
+	})
+	lives(t, "after it", client)
 }

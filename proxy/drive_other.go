@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,5 +23,7 @@ func (driver) take(*relay.Session, *connection, net.Conn, net.Conn, [2][]byte) (
 }
 
 func (driver) register(*prometheus.Registry) {}
+
+func (driver) answer(context.Context) error { return nil }
 
 func (driver) close() {}

@@ -39,6 +39,9 @@ type process struct {
 	signalled bool               // by a signal
 }
 
+// healthWait is how long whatever has to be asked for the watchdog may take to answer.
+const healthWait = time.Second
+
 // What an heir says to its forebear, a line each, and what it is answered.
 const (
 	wordReady   = "ready"   // it could accept connections
@@ -78,13 +81,24 @@ func (p *process) run() error {
 		case <-p.watch.Changed():
 			p.reread()
 		case <-p.manager.watchdog():
-			p.manager.alive()
+			p.live()
 		case <-p.ended:
 			p.heir.leave()
 			p.log.Info("stopped")
 			return removePID(p.pidFile)
 		}
 	}
+}
+
+// live tells the watchdog that the gateway lives, if it does.
+func (p *process) live() {
+	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
+	defer cancel()
+	if err := p.gateway.Healthy(ctx); err != nil {
+		p.log.Error("the watchdog is not told that all is well", "error", err.Error())
+		return
+	}
+	p.manager.alive()
 }
 
 // start starts the gateway. Where it takes the place of another process, that

@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"net"
 	"strings"
@@ -442,5 +443,38 @@ func TestNothingIsLeftOfDescriptors(t *testing.T) {
 			t.Errorf("afterwards %q has crossed", got)
 		}
 		r.stop()
+	}
+}
+
+// A group answers once all of its loops do, and when it is closed.
+func TestAnswer(t *testing.T) {
+	g, err := New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	if err := g.Answer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	g.loops[1].post(func() { <-release })
+	for range 3 {
+		if g.Answer(soon()) == nil {
+			t.Error("it answers although a loop is stuck")
+		}
+	}
+	close(release)
+	for range 2 {
+		if err := g.Answer(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	g.Close()
+	if err := g.Answer(soon()); err != nil {
+		t.Errorf("closed: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ type Group struct {
 	loops   []*loop
 	running sync.WaitGroup // run of each loop
 	telling sync.WaitGroup // tellLoop
+	asking  sync.Mutex     // held by Answer
 
 	mu   sync.Mutex
 	wake sync.Cond
@@ -160,6 +162,31 @@ func (g *Group) Close() {
 	g.mu.Unlock()
 	g.wake.Signal()
 	g.telling.Wait()
+}
+
+// Answer returns nil once every loop has come to its next turn, and an error
+// where one has not by the end of ctx: it is stuck, with all its sessions.
+func (g *Group) Answer(ctx context.Context) error {
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	for _, l := range g.loops {
+		if l.asked {
+			continue // it has not answered the last time
+		}
+		l.asked = true
+		if !l.post(func() { l.answer <- struct{}{} }) {
+			l.answer <- struct{}{} // it has ended, and has nothing to do
+		}
+	}
+	for i, l := range g.loops {
+		select {
+		case <-l.answer:
+			l.asked = false
+		case <-ctx.Done():
+			return fmt.Errorf("loop %d of %d does not answer", i, len(g.loops))
+		}
+	}
+	return nil
 }
 
 // end passes an ended session to tellLoop: telling its owner may write a log,

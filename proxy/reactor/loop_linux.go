@@ -61,6 +61,9 @@ type loop struct {
 	polled int                // how often, since wait was called
 	found  int                // events
 
+	asked  bool          // to answer; of the group's lock
+	answer chan struct{} // of one place
+
 	mu       sync.Mutex
 	queue    []func()
 	retiring bool // ends with its last session

@@ -10,7 +10,7 @@ import (
 // newLoop returns a loop that does not run yet.
 func newLoop(g *Group) (*loop, error) {
 	l := &loop{
-		group: g, epoll: -1, wake: -1, alarm: -1,
+		group: g, answer: make(chan struct{}, 1), epoll: -1, wake: -1, alarm: -1,
 		clock: time.Now, start: time.Now(), wheel: wheel{tick: wheelTick},
 		events: make([]unix.EpollEvent, maxEvents), buf: make([]byte, smallRoom+smallRead+bulkSize),
 	}
