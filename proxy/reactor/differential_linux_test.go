@@ -22,40 +22,74 @@ func settings() []string {
 
 // randomScript writes a transcript down whose inputs a program chooses: frames
 // right and wrong, whole, cut and joined, ends of every kind, stalls, time.
+//
+// While a side stalls, each side sends one thing at most, and a short one: the
+// goroutines read no more of it until what they wrote is taken, and the reactor
+// does, up to Limits.HighWater, so it sees earlier what is wrong there. Nor are
+// there pings: where one is due when another one has just been taken, the loop
+// sends it in its next tick.
 func randomScript(p transcript.Program) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, transcript.Pick(&p, settings()...))
+	first := transcript.Pick(&p, settings()...)
 	stalls := p.Next()&1 != 0
+	if stalls {
+		first = "limits ping_interval=0s " + strings.TrimPrefix(first, "limits ")
+	}
+	fmt.Fprintln(&b, first)
+	var stalled [2]bool
+	var sent [2][2]bool // by who stalls and who has sent since
+	unstall := func(side relay.Side) {
+		fmt.Fprintf(&b, "unstall %v\n", side)
+		stalled[side], sent[side] = false, [2]bool{}
+	}
+	input := func(from relay.Side, what string) {
+		for _, side := range [2]relay.Side{relay.Client, relay.Upstream} {
+			if stalled[side] && (sent[side][from] || len(what) > 1000) {
+				unstall(side)
+			}
+			sent[side][from] = stalled[side]
+		}
+		fmt.Fprintf(&b, "%v: %s\n", from, what)
+	}
+	raw := func(from relay.Side, p []byte) { input(from, fmt.Sprintf("raw %x", p)) }
 	for n := 0; len(p) > 0 && n < 60; n++ {
 		what := p.Next()
 		from := relay.Side(what & 1)
 		switch what >> 1 % 16 {
 		default:
-			fmt.Fprintf(&b, "%v: raw %x\n", from, p.Frame(from))
+			raw(from, p.Frame(from))
 		case 6, 7:
-			fmt.Fprintf(&b, "%v: raw %x\n", from, append(p.Frame(from), p.Frame(from)...))
+			raw(from, append(p.Frame(from), p.Frame(from)...))
 		case 8, 9:
 			f := p.Frame(from)
 			cut := 1 + p.Next()%len(f)
-			fmt.Fprintf(&b, "%v: raw %x\ntick %dms\n", from, f[:cut], p.Next())
+			raw(from, f[:cut])
+			fmt.Fprintf(&b, "tick %dms\n", p.Next())
 			if cut < len(f) {
-				fmt.Fprintf(&b, "%v: raw %x\n", from, f[cut:])
+				raw(from, f[cut:])
 			}
 		case 10:
 			fmt.Fprintf(&b, "tick %v\n", time.Duration(p.Next())*transcript.Pick(&p, time.Millisecond, 100*time.Millisecond))
 		case 11:
-			if stalls {
+			if stalls && !stalled[from] {
 				fmt.Fprintf(&b, "stall %v\n", from)
+				stalled[from] = true
 			}
 		case 12:
-			fmt.Fprintf(&b, "unstall %v\n", from)
+			unstall(from)
 		case 13:
-			if end := transcript.Pick(&p, "", "", "", fmt.Sprintf("%v: eof", from), fmt.Sprintf("%v: reset", from), "fail drain", "fail policy", "fail internal", "abort"); end != "" {
+			switch end := transcript.Pick(&p, "", "", "", "eof", "reset", "fail drain", "fail policy", "fail internal", "abort"); end {
+			case "":
+			case "eof", "reset":
+				input(from, end)
+			default:
 				fmt.Fprintln(&b, end)
 			}
 		}
 	}
-	return b.String() + "unstall client\nunstall upstream\ntick 10m\n"
+	unstall(relay.Client)
+	unstall(relay.Upstream)
+	return b.String() + "tick 10m\n"
 }
 
 // FuzzDrivers plays random transcripts under both drivers: either side gets the
