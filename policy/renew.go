@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/framegate/framegate/policy/jwt"
@@ -93,6 +92,6 @@ func (p *Policy) Renew(record *Record, address netip.Addr, route string, held []
 	}
 	renewed := *record
 	renewed.rest = &rest
-	was := &Policy{rules: slices.DeleteFunc(slices.Clone(p.rules), func(r rule) bool { return checks[r.check].claims })}
+	was := p.without(func(r rule) bool { return checks[r.check].claims })
 	return p.Review(&renewed, address, route, was, held, now), &renewed, nil
 }

@@ -44,8 +44,13 @@ func (p *Policy) Review(record *Record, address netip.Addr, route string, was *P
 // Move judges a live connection, as Review does, whose client has come to another address: what addresses decide is asked again, and all else
 // stands.
 func (p *Policy) Move(record *Record, address netip.Addr, route string, held []Held, now time.Time) *Admission {
-	was := &Policy{rules: slices.DeleteFunc(slices.Clone(p.rules), func(r rule) bool { return r.located })}
+	was := p.without(func(r rule) bool { return r.located })
 	return p.review(record, address, route, &review{was: was, before: held}, now)
+}
+
+// without is the policy as it would be without some of its rules: these are asked again in a review that has it for was.
+func (p *Policy) without(some func(rule) bool) *Policy {
+	return &Policy{rules: slices.DeleteFunc(slices.Clone(p.rules), some)}
 }
 
 func (p *Policy) review(record *Record, address netip.Addr, route string, live *review, now time.Time) *Admission {
@@ -65,8 +70,9 @@ func (a *Admission) stands(ctx context.Context, r *rule) bool {
 	if !slices.ContainsFunc(a.live.was.rules, r.same) {
 		return false
 	}
+	limit := unique.Make(r.limitName())
 	for i, h := range a.live.before {
-		if r.of != nil && h.limit == unique.Make(r.limitName()) {
+		if r.of != nil && h.limit == limit {
 			a.live.kept[i] = true
 		}
 	}

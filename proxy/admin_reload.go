@@ -8,8 +8,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -158,7 +156,7 @@ func compileToken(c AdminConfig, report Report) *[sha256.Size]byte {
 	case len(token) < minAdminToken:
 		report("admin.token_file", "the token has less than %d characters, want one such as openssl rand -hex 32 makes", minAdminToken)
 	}
-	if info, err := os.Stat(c.TokenFile); err == nil && info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" { // which has no such modes
+	if _, open := strictyaml.OpenToEverybody(c.TokenFile); open {
 		report("admin.token_file", "%q is open to everybody on this machine, want mode 0600", c.TokenFile)
 	}
 	sum := sha256.Sum256([]byte(token))

@@ -51,11 +51,9 @@ func Load(file string, lookup func(string) (string, bool)) (*Loaded, error) {
 	}
 	for _, doc := range docs {
 		l.warnings = append(l.warnings, doc.Warnings()...)
-	}
-	l.warnings.Sort()
-	for _, doc := range docs {
 		cfg.files.read(doc.Files()...)
 	}
+	l.warnings.Sort()
 	for _, u := range cfg.Upstreams {
 		if u.TLS != nil {
 			cfg.files.read(u.TLS.CA, u.TLS.Cert, u.TLS.Key)

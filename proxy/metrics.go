@@ -151,10 +151,6 @@ func (m *metrics) route(rt *route) *routeMeters {
 		}
 		rt.rules[from].prepare(m, name, from, rt.limits.From[from].Rates)
 	}
-	m.moves.WithLabelValues(policy.OutcomeAdmitted)
-	m.moves.WithLabelValues(policy.OutcomeRefused)
-	m.http2Ended.WithLabelValues(h2Flood)
-	m.http2Ended.WithLabelValues(h2Slow)
 	for _, result := range results() {
 		m.handshakes.WithLabelValues(name, result)
 		m.requests.WithLabelValues(name, result)

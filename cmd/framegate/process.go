@@ -39,9 +39,6 @@ type process struct {
 	signalled bool               // by a signal
 }
 
-// healthWait is how long whatever has to be asked for the watchdog may take to answer.
-const healthWait = time.Second
-
 // What an heir says to its forebear, a line each, and what it is answered.
 const (
 	wordReady   = "ready"   // it could accept connections
@@ -92,9 +89,7 @@ func (p *process) run() error {
 
 // live tells the watchdog that the gateway lives, if it does.
 func (p *process) live() {
-	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
-	defer cancel()
-	if err := p.gateway.Healthy(ctx); err != nil {
+	if err := p.gateway.Healthy(); err != nil {
 		p.log.Error("the watchdog is not told that all is well", "error", err.Error())
 		return
 	}

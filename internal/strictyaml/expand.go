@@ -34,10 +34,7 @@ func (d *decoder) expand(n *node, path string) *expansion {
 	if !strings.Contains(n.text, "${") {
 		return e
 	}
-	for _, piece := range strings.Split(n.text, "${file:")[1:] {
-		path, _, _ := strings.Cut(piece, "}")
-		d.doc.files = append(d.doc.files, path)
-	}
+	d.doc.files = append(d.doc.files, filesOf(n.text)...)
 	if err := e.replace(n.text, d.lookup); err != nil {
 		e.failed = true
 		d.add(n.at, path, err.Error())
@@ -46,6 +43,15 @@ func (d *decoder) expand(n *node, path string) *expansion {
 		d.doc.secrets = append(append(d.doc.secrets, e.text), e.pieces...)
 	}
 	return e
+}
+
+// filesOf lists the files that a text names by ${file:...}.
+func filesOf(text string) (files []string) {
+	for _, piece := range strings.Split(text, "${file:")[1:] {
+		file, _, _ := strings.Cut(piece, "}")
+		files = append(files, file)
+	}
+	return files
 }
 
 // replace puts the values of all ${...} of s into e. What was put in is never looked at again.

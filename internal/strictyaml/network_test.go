@@ -82,7 +82,7 @@ func TestNetworkRoundTrip(t *testing.T) {
 		}
 		p, err := a.Prefix(rapid.IntRange(0, a.BitLen()).Draw(t, "bits"))
 		if err != nil || p.Addr().Is4In6() {
-			t.Skip()
+			t.Skip("of a network in the IPv6 form of IPv4 there is no text that parses to the same: rapid draws another one")
 		}
 		text, _ := Network{p}.MarshalText()
 		var got Network

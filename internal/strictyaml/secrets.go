@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"runtime"
-	"strings"
 )
 
 // The kinds of secrets that a field may hold, by its tag secret.
@@ -38,13 +37,20 @@ func (d *decoder) guard(n *node, path, kind string) {
 	if !e.foreign {
 		d.doc.warn(n.at, path, "this secret is in the file itself, better ${file:/run/secrets/NAME} or ${NAME} of the environment")
 	}
-	for _, piece := range strings.Split(n.text, "${file:")[1:] {
-		file, _, _ := strings.Cut(piece, "}")
-		info, err := os.Stat(file)
-		if err == nil && info.Mode().Perm()&everybody != 0 && runtime.GOOS != "windows" {
-			d.doc.warn(n.at, path, "%s is open to everybody on this machine (mode %#o), want 0600, or 0640 for a group", quote(file), info.Mode().Perm())
+	for _, file := range filesOf(n.text) {
+		if mode, open := OpenToEverybody(file); open {
+			d.doc.warn(n.at, path, "%s is open to everybody on this machine (mode %#o), want 0600, or 0640 for a group", quote(file), mode)
 		}
 	}
+}
+
+// OpenToEverybody reports whether a file that is there has any permission for everybody on this machine. Windows has no such modes.
+func OpenToEverybody(file string) (mode fs.FileMode, open bool) {
+	info, err := os.Stat(file)
+	if err != nil || runtime.GOOS == "windows" {
+		return 0, false
+	}
+	return info.Mode().Perm(), info.Mode().Perm()&everybody != 0
 }
 
 func isSecret(text, kind string) bool {

@@ -19,7 +19,7 @@ type Group struct {
 	loops   []*loop
 	running sync.WaitGroup // run of each loop
 	telling sync.WaitGroup // tellLoop
-	asking  sync.Mutex     // held by Answer
+	asking  chan struct{}  // of one place, which Answer takes
 
 	mu   sync.Mutex
 	wake sync.Cond
@@ -55,7 +55,7 @@ func New(n int) (*Group, error) {
 }
 
 func newGroup() *Group {
-	g := &Group{}
+	g := &Group{asking: make(chan struct{}, 1)}
 	g.wake.L = &g.mu
 	return g
 }
@@ -167,8 +167,12 @@ func (g *Group) Close() {
 // Answer returns nil once every loop has come to its next turn, and an error
 // where one has not by the end of ctx: it is stuck, with all its sessions.
 func (g *Group) Answer(ctx context.Context) error {
-	g.asking.Lock()
-	defer g.asking.Unlock()
+	select {
+	case g.asking <- struct{}{}:
+	case <-ctx.Done():
+		return errors.New("a loop does not answer, for which somebody else waits")
+	}
+	defer func() { <-g.asking }()
 	for _, l := range g.loops {
 		if l.asked {
 			continue // it has not answered the last time

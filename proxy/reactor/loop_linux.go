@@ -61,7 +61,7 @@ type loop struct {
 	polled int                // how often, since wait was called
 	found  int                // events
 
-	asked  bool          // to answer; of the group's lock
+	asked  bool          // to answer; of who has the group's place to ask
 	answer chan struct{} // of one place
 
 	mu       sync.Mutex
